@@ -1,0 +1,3 @@
+//! Loads a server and prints rates.
+
+fn main() {}

@@ -1,0 +1,14 @@
+//! Compiles the protocol without an external `protoc`.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let files = ["common", "environment", "lease", "state", "watch"].map(|name| format!("leasehold/v1/{name}.proto"));
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    // Reflection needs the imports; the comments need the source info.
+    compiler.include_imports(true).include_source_info(true);
+    compiler.open_files(files)?;
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("leasehold.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure().bytes(".leasehold.v1.Chunk.data").compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}

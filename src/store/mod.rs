@@ -1,0 +1,1 @@
+//! One narrow trait and its engines.
