@@ -1,0 +1,160 @@
+//! What a decision sees, and what it asks the store to change.
+
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+use super::document::{Content, DraftMeta, VersionMeta};
+use super::environment::Environment;
+use super::event::Event;
+use super::ids::{DraftId, KeyedDigest, TicketId, Token, Version};
+use super::lock::{Holder, Lock, Ticket};
+use super::refusal::{HeldBy, Refusal};
+use std::time::Duration;
+
+/// The bounded part of the store that a command [needs](super::command::Needs).
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The command's environment.
+    pub environment: Option<Environment>,
+    /// The earlier effect of the command's request id.
+    pub effect: Option<Effect>,
+    /// The lock; a fresh one if there was none.
+    pub lock: Lock,
+    /// The first tickets of the queue, at most [`HEAD_RUN`], in the order of service.
+    pub head: VecDeque<Ticket>,
+    /// How many live tickets there are in all.
+    pub waiting: u32,
+    /// The ticket of the command's session, and how many live ones are before it.
+    pub own: Option<(Ticket, u32)>,
+    /// The ticket the command names.
+    pub ticket: Option<Ticket>,
+    /// The current version.
+    pub current: Option<VersionMeta>,
+    /// The version the command names.
+    pub version: Option<VersionMeta>,
+    /// The draft the command names.
+    pub draft: Option<DraftMeta>,
+    /// A draft with the command's content, by the same lease.
+    pub twin: Option<DraftMeta>,
+    /// How full the drafts of the state are.
+    pub drafts: DraftUsage,
+    /// States and live leases of the environment.
+    pub usage: (u64, u64),
+    /// Versions that have bytes and are not current.
+    pub purgeable: u64,
+}
+
+/// How many tickets a snapshot holds at most.
+pub const HEAD_RUN: usize = 32;
+
+/// How full the drafts of a state are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DraftUsage {
+    /// How many.
+    pub count: u32,
+    /// Their stored bytes.
+    pub bytes: u64,
+    /// The oldest that are not the last of their lease, with their stored bytes: the first to go when the quota is full.
+    pub superseded: Vec<(DraftId, u64)>,
+}
+
+/// The effect of a request, remembered by its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// Of the request.
+    pub digest: KeyedDigest,
+    /// What it was answered.
+    pub outcome: Result<Reply, Refusal>,
+}
+
+/// The answer to a command that was not refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "each follows from the command")]
+pub enum Reply {
+    Environment(Environment),
+    EnvironmentDeleted { states: u64 },
+    Frozen,
+    Unfrozen { was: bool },
+    Held(Grant),
+    Queued(Place),
+    Cancelled { was_waiting: bool },
+    Renewed { token: Token, ttl: Duration, remaining: Option<Duration>, waiting: u32 },
+    Released { was_live: bool, ended: Option<super::lock::End> },
+    Broken { broken: Vec<Holder>, then: Option<Box<Reply>> },
+    Wrote { version: Box<VersionMeta>, replayed: bool },
+    DraftDiscarded,
+    Purged { versions: u64 },
+    Settled,
+}
+
+/// A lease as its holder is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the words are those of the design; what is not plain is said")]
+pub struct Grant {
+    pub principal: super::names::Principal,
+    pub token: Token,
+    pub ttl: Duration,
+    /// None: no deadline.
+    pub remaining: Option<Duration>,
+    pub claimed: bool,
+    pub lock_delay: Duration,
+}
+
+/// A ticket as its owner is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the words are those of the design; what is not plain is said")]
+pub struct Place {
+    pub ticket: TicketId,
+    /// 1 is next.
+    pub place: u32,
+    pub holders: Vec<HeldBy>,
+    pub cooldown: Option<Duration>,
+    pub frozen: Option<String>,
+}
+
+/// What the rules decided. The engine applies the changes whatever the reply, and commits.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// What the caller is told.
+    pub reply: Result<Reply, Refusal>,
+    /// What the store changes, in order.
+    pub changes: Vec<Change>,
+    /// More of the queue can be served: settle again in the same transaction.
+    pub unsettled: bool,
+    /// When the lock of the command has to be settled next, if nothing else happens to it.
+    pub due: Option<super::time::StoreTime>,
+}
+
+/// One change of the store. Those of a lock, version or draft are about the command's path.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each is what its name says; what is not plain is said")]
+pub enum Change {
+    PutEnvironment(Environment),
+    /// With everything in it.
+    DropEnvironment,
+    /// Tokens granted from now on have a higher epoch.
+    RaiseEpoch,
+    /// Every lock of the environment is settled soon.
+    SettleAll,
+    PutLock(Lock),
+    PutTicket(Ticket),
+    DropTicket(TicketId),
+    /// Makes it the current version, and its content (staged or inline) its own.
+    PutVersion(VersionMeta, Option<Content>),
+    /// One version, or all with bytes but the current one; of a deleted state all.
+    PurgeVersions(Option<Version>),
+    PutDraft(DraftMeta, Content),
+    DropDraft(DraftId),
+    Event(Event),
+    /// Remembers the reply under the command's request id.
+    Remember,
+}
+
+impl Snapshot {
+    /// The frozen reason that holds for the lock, its environment's first.
+    #[must_use]
+    pub fn frozen(&self) -> Option<String> {
+        let environment = self.environment.as_ref().and_then(|environment| environment.frozen.as_ref());
+        environment.or(self.lock.frozen.as_ref()).map(ToString::to_string)
+    }
+}

@@ -1,0 +1,229 @@
+//! The tables of the memory engine, and how commands see and change them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+
+use crate::domain::command::Command;
+use crate::domain::decision::{Change, DraftUsage, Effect, HEAD_RUN, Reply, Snapshot};
+use crate::domain::document::{Content, DraftMeta, VersionMeta};
+use crate::domain::environment::Environment;
+use crate::domain::event::Recorded;
+use crate::domain::ids::{BodyId, DraftId, Epoch, HistoryId, RequestId, Revision, Version};
+use crate::domain::lock::{Lock, Ticket};
+use crate::domain::names::{EnvironmentName, Principal, StateName, StatePath};
+use crate::domain::refusal::Refusal;
+use crate::domain::time::{Context, StoreTime};
+use crate::store::Head;
+use crate::store::transact::Transaction;
+
+#[derive(Default)]
+pub(super) struct Tables {
+    pub(super) history: HistoryId,
+    pub(super) epoch: Epoch,
+    pub(super) beat: StoreTime,
+    pub(super) environments: BTreeMap<EnvironmentName, Environment>,
+    pub(super) names: BTreeMap<StateName, Name>,
+    pub(super) bodies: HashMap<BodyId, BTreeMap<u32, Vec<u8>>>,
+    pub(super) events: Vec<Recorded>,
+    effects: HashMap<(RequestId, Principal), (StoreTime, Effect)>,
+    pub(super) settle_soon: Vec<StateName>,
+}
+
+/// Everything under one name.
+#[derive(Default)]
+pub(super) struct Name {
+    pub(super) lock: Lock,
+    pub(super) tickets: BTreeMap<i64, Ticket>,
+    pub(super) versions: BTreeMap<Version, VersionMeta>,
+    pub(super) drafts: Vec<DraftMeta>,
+}
+
+impl Tables {
+    pub(super) fn head(&self) -> Head {
+        let revision = self.events.last().map(|event| event.revision).unwrap_or_default();
+        Head { history: self.history, revision, trimmed: Revision(0), failed: false }
+    }
+
+    pub(super) fn lock_names(&self) -> Vec<StateName> {
+        self.names.keys().cloned().collect()
+    }
+}
+
+impl Name {
+    pub(super) fn waiting(&self, now: StoreTime) -> u32 {
+        count(self.tickets.values().filter(|ticket| now < ticket.deadline).count())
+    }
+
+    fn usage(&self) -> DraftUsage {
+        let last = |draft: &DraftMeta| self.drafts.iter().rfind(|other| lease(other) == lease(draft)).map(|other| other.id);
+        DraftUsage {
+            count: count(self.drafts.len()),
+            bytes: self.drafts.iter().map(|draft| draft.stored_size).sum(),
+            superseded: self
+                .drafts
+                .iter()
+                .filter(|draft| last(draft) != Some(draft.id))
+                .map(|draft| (draft.id, draft.stored_size))
+                .collect(),
+        }
+    }
+}
+
+/// The tables, in a transaction: nothing here fails, so nothing is ever rolled back.
+pub(super) struct Work<'a> {
+    pub(super) tables: &'a mut Tables,
+}
+
+impl Transaction for Work<'_> {
+    type Error = Infallible;
+
+    fn load(&mut self, command: &Command, ctx: &Context<'_>) -> Result<Snapshot, Infallible> {
+        let (needs, now) = (command.needs(), ctx.now);
+        let environment = self.tables.environments.get(command.environment()).cloned();
+        let mut snapshot = Snapshot { environment, ..Snapshot::default() };
+        snapshot.effect = command.request.and_then(|(id, _)| {
+            let (at, effect) = self.tables.effects.get(&(id, command.principal.clone()))?;
+            (now.since(*at) < ctx.limits.request_memory).then(|| effect.clone())
+        });
+        if needs.usage {
+            let inside = self.tables.names.iter().filter(|(name, _)| name.environment == *command.environment());
+            for (_, name) in inside {
+                snapshot.usage.0 += u64::from(name.versions.values().last().is_some_and(|last| !last.deleted()));
+                snapshot.usage.1 += u64::from(!name.lock.clone().seen_at(now).holders.is_empty());
+            }
+        }
+        let Some(path) = needs.path else { return Ok(snapshot) };
+        let state = StateName { environment: command.environment().clone(), path };
+        let Some(name) = self.tables.names.get(&state) else { return Ok(snapshot) };
+        snapshot.lock = name.lock.clone();
+        snapshot.head = name.tickets.values().take(HEAD_RUN).cloned().collect();
+        snapshot.waiting = name.waiting(now);
+        snapshot.own = needs.session.and_then(|(principal, session)| {
+            let mine = |ticket: &&Ticket| ticket.principal == principal && ticket.session == session;
+            let own = name.tickets.values().find(mine)?.clone();
+            let ahead = name.tickets.range(..own.order).filter(|(_, ticket)| now < ticket.deadline).count();
+            Some((own, count(ahead)))
+        });
+        snapshot.ticket = needs.ticket.and_then(|id| name.tickets.values().find(|ticket| ticket.id == id).cloned());
+        snapshot.current = name.versions.values().last().filter(|_| needs.head).cloned();
+        snapshot.version = needs.version.and_then(|version| name.versions.get(&version).cloned());
+        snapshot.draft = needs.draft.and_then(|id| name.drafts.iter().find(|draft| draft.id == id).cloned());
+        if let Some((token, digest)) = needs.keepable {
+            snapshot.twin = name.drafts.iter().find(|draft| draft.token == token && draft.digest == digest).cloned();
+            snapshot.drafts = name.usage();
+        }
+        if needs.purgeable {
+            let gone = name.versions.values().last().is_some_and(VersionMeta::deleted);
+            let current = name.versions.keys().last().copied();
+            let old = |version: &&VersionMeta| version.body.is_some() && (gone || Some(version.version) != current);
+            snapshot.purgeable = u64::from(count(name.versions.values().filter(old).count()));
+        }
+        Ok(snapshot)
+    }
+
+    fn apply(
+        &mut self,
+        command: &Command,
+        change: Change,
+        reply: &Result<Reply, Refusal>,
+        ctx: &Context<'_>,
+    ) -> Result<(), Infallible> {
+        match change {
+            Change::PutEnvironment(environment) => {
+                self.tables.environments.insert(environment.name.clone(), environment);
+            }
+            Change::DropEnvironment => self.drop_environment(command.environment()),
+            Change::RaiseEpoch => self.tables.epoch.0 += 1,
+            Change::SettleAll => {
+                let inside = self.tables.names.keys().filter(|name| name.environment == *command.environment());
+                let inside: Vec<_> = inside.cloned().collect();
+                self.tables.settle_soon.extend(inside);
+            }
+            Change::Event(event) => {
+                let revision = Revision(self.tables.head().revision.0 + 1);
+                let (environment, path) = (command.environment().clone(), command.path().cloned());
+                self.tables.events.push(Recorded { revision, environment, path, wall: ctx.wall, event });
+            }
+            Change::Remember => {
+                if let Some((id, digest)) = command.request {
+                    let effect = Effect { digest, outcome: reply.clone() };
+                    self.tables.effects.insert((id, command.principal.clone()), (ctx.now, effect));
+                }
+            }
+            other => {
+                if let Some(path) = command.path() {
+                    self.change_name(command.environment(), path, other);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Work<'_> {
+    fn change_name(&mut self, environment: &EnvironmentName, path: &StatePath, change: Change) {
+        let state = StateName { environment: environment.clone(), path: path.clone() };
+        let name = self.tables.names.entry(state).or_default();
+        match change {
+            Change::PutLock(lock) => name.lock = lock,
+            Change::PutTicket(ticket) => {
+                name.tickets.insert(ticket.order, ticket);
+            }
+            Change::DropTicket(id) => name.tickets.retain(|_, ticket| ticket.id != id),
+            Change::PutVersion(version, content) => {
+                name.versions.insert(version.version, version);
+                content.into_iter().for_each(|content| keep(&mut self.tables.bodies, content));
+            }
+            Change::PutDraft(draft, content) => {
+                name.drafts.push(draft);
+                keep(&mut self.tables.bodies, content);
+            }
+            Change::DropDraft(id) => drop_draft(name, &mut self.tables.bodies, id),
+            Change::PurgeVersions(which) => {
+                let gone = name.versions.values().last().is_some_and(VersionMeta::deleted);
+                let current = name.versions.keys().last().copied();
+                for (number, version) in &mut name.versions {
+                    if which.map_or(gone || Some(*number) != current, |which| which == *number) {
+                        version.body.take().map(|body| self.tables.bodies.remove(&body));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn drop_environment(&mut self, environment: &EnvironmentName) {
+        self.tables.environments.remove(environment);
+        let (gone, kept) =
+            std::mem::take(&mut self.tables.names).into_iter().partition(|(name, _)| name.environment == *environment);
+        self.tables.names = kept;
+        let gone: BTreeMap<StateName, Name> = gone;
+        for name in gone.into_values() {
+            let versions = name.versions.into_values().filter_map(|version| version.body);
+            versions.chain(name.drafts.into_iter().map(|draft| draft.body)).for_each(|body| {
+                self.tables.bodies.remove(&body);
+            });
+        }
+    }
+}
+
+fn drop_draft(name: &mut Name, bodies: &mut HashMap<BodyId, BTreeMap<u32, Vec<u8>>>, id: DraftId) {
+    if let Some(at) = name.drafts.iter().position(|draft| draft.id == id) {
+        bodies.remove(&name.drafts.remove(at).body);
+    }
+}
+
+/// A staged body is there already; an inline one is put now.
+fn keep(bodies: &mut HashMap<BodyId, BTreeMap<u32, Vec<u8>>>, content: Content) {
+    if let Some(bytes) = content.inline {
+        bodies.insert(content.body, BTreeMap::from([(0, bytes)]));
+    }
+}
+
+fn lease(draft: &DraftMeta) -> (&Principal, &crate::domain::names::Session, crate::domain::ids::Token) {
+    (&draft.principal, &draft.session, draft.token)
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

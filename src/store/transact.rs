@@ -1,0 +1,66 @@
+//! What every engine does inside its transaction: load, ask the rules, apply; again until the lock is settled.
+
+use crate::domain::Decide;
+use crate::domain::command::{Act, Command, LockAct};
+use crate::domain::decision::{Change, Reply, Snapshot};
+use crate::domain::names::StateName;
+use crate::domain::refusal::Refusal;
+use crate::domain::time::{Context, StoreTime};
+
+/// One open transaction of an engine.
+pub(crate) trait Transaction {
+    /// How the engine fails.
+    type Error;
+
+    /// Loads what the command needs.
+    fn load(&mut self, command: &Command, ctx: &Context<'_>) -> Result<Snapshot, Self::Error>;
+
+    /// Makes one change. `reply` is what [`Change::Remember`] keeps.
+    fn apply(
+        &mut self,
+        command: &Command,
+        change: Change,
+        reply: &Result<Reply, Refusal>,
+        ctx: &Context<'_>,
+    ) -> Result<(), Self::Error>;
+}
+
+/// What came of a command.
+pub(crate) struct Done {
+    pub(crate) reply: Result<Reply, Refusal>,
+    /// Whether anything was changed.
+    pub(crate) changed: bool,
+    /// When its lock is to be settled next.
+    pub(crate) due: Option<StoreTime>,
+}
+
+/// Runs a command in an open transaction.
+pub(crate) fn transact<T: Transaction>(
+    transaction: &mut T,
+    decide: Decide,
+    command: &Command,
+    ctx: &Context<'_>,
+) -> Result<Done, T::Error> {
+    let decision = decide(transaction.load(command, ctx)?, command, ctx);
+    let mut changed = !decision.changes.is_empty();
+    for change in decision.changes {
+        transaction.apply(command, change, &decision.reply, ctx)?;
+    }
+    let mut due = decision.due;
+    if let (true, Act::Lock(state, _) | Act::Content(state, _)) = (decision.unsettled, &command.act) {
+        let settled = transact(transaction, decide, &settle(command, state.clone()), ctx)?;
+        (changed, due) = (changed | settled.changed, settled.due);
+    }
+    Ok(Done { reply: decision.reply, changed, due })
+}
+
+/// The store's own command: settle this lock.
+pub(crate) fn settle(by: &Command, state: StateName) -> Command {
+    Command { principal: by.principal.clone(), request: None, act: Act::Lock(state, LockAct::Settle) }
+}
+
+/// The store itself as a principal.
+pub(crate) fn store_settles(state: StateName) -> Command {
+    let principal = "leasehold".parse().expect("a plain word is a principal");
+    Command { principal, request: None, act: Act::Lock(state, LockAct::Settle) }
+}
