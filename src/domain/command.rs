@@ -54,12 +54,28 @@ pub enum EnvironmentAct {
 pub enum LockAct {
     Acquire(Acquire),
     /// By ticket, or by session.
-    Cancel { ticket: Option<TicketId>, session: Option<Session> },
+    Cancel {
+        ticket: Option<TicketId>,
+        session: Option<Session>,
+    },
     /// A sign of life from the waiter.
-    Refresh { session: Session },
-    Renew { session: Session, token: Token, ttl: Option<Duration> },
-    Release { session: Session, token: Token, abandoned: bool },
-    Reacquire { session: Session, old: Token },
+    Refresh {
+        session: Session,
+    },
+    Renew {
+        session: Session,
+        token: Token,
+        ttl: Option<Duration>,
+    },
+    Release {
+        session: Session,
+        token: Token,
+        abandoned: bool,
+    },
+    Reacquire {
+        session: Session,
+        old: Token,
+    },
     Break(Break),
     Freeze(Reason),
     Unfreeze,

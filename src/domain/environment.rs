@@ -38,8 +38,7 @@ pub(super) fn decide(work: &mut Work<'_>, name: &EnvironmentName, act: Environme
             return Err(Refusal::EnvironmentExists(name.clone()));
         }
         let settings = settings.apply(&Settings::default_within(work.ctx.limits), work.ctx.limits)?;
-        let environment =
-            Environment { id, name: name.clone(), settings, frozen: None, created: work.ctx.wall, wrapped_secret };
+        let environment = Environment { id, name: name.clone(), settings, frozen: None, created: work.ctx.wall, wrapped_secret };
         return Ok(put(work, environment, EventKind::EnvironmentCreated, String::new()));
     }
     let mut environment = work.environment()?.clone();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Event, EventKind};
-use super::ids::{Token, TicketId};
+use super::ids::{TicketId, Token};
 use super::names::{Labels, Principal, Reason, Session};
 use super::settings::Settings;
 use super::time::{Context, StoreTime, WallTime};
@@ -213,8 +213,7 @@ impl Lock {
     #[must_use]
     pub fn fits(&self, mode: Mode, now: StoreTime) -> bool {
         self.cooldown_until.is_none_or(|until| until <= now)
-            && (self.holders.is_empty()
-                || mode == Mode::Shared && self.holders.iter().all(|holder| holder.mode == Mode::Shared))
+            && (self.holders.is_empty() || mode == Mode::Shared && self.holders.iter().all(|holder| holder.mode == Mode::Shared))
     }
 
     /// The next fencing token: max(last + 1, epoch · 2³⁰). A full counter carries into the epoch's bits.
@@ -226,7 +225,13 @@ impl Lock {
 
     /// Lets go what is past its deadline and serves the head of the queue as long as it fits. `head` is the loaded run of tickets;
     /// tickets behind it are served by another settling.
-    pub(super) fn settle(&mut self, head: &mut VecDeque<Ticket>, frozen: bool, settings: &Settings, ctx: &Context<'_>) -> Settled {
+    pub(super) fn settle(
+        &mut self,
+        head: &mut VecDeque<Ticket>,
+        frozen: bool,
+        settings: &Settings,
+        ctx: &Context<'_>,
+    ) -> Settled {
         let mut settled = Settled::default();
         self.expire(ctx.now, &mut settled);
         head.retain(|ticket| {

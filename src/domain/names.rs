@@ -138,9 +138,9 @@ impl Prefix {
     /// Whether a state's path in the right environment is at or below this prefix.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
-        self.path.as_ref().is_none_or(|prefix| {
-            path.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+        self.path
+            .as_ref()
+            .is_none_or(|prefix| path.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
     }
 }
 
@@ -205,8 +205,7 @@ fn valid_path(text: &str) -> bool {
 }
 
 fn valid_session(text: &str) -> bool {
-    (1..=128).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'))
+    (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'))
 }
 
 fn valid_label(text: &str) -> bool {
@@ -240,7 +239,9 @@ mod tests {
         for good in ["a", "A.b_c-d", "network/eu", "1/2/3/4/5/6/7/8", &"x".repeat(64), "...", "..a"] {
             assert!(good.parse::<StatePath>().is_ok(), "{good}");
         }
-        for bad in ["", "/", "a/", "/a", "a//b", ".", "..", "a/../b", "a/./b", "a b", "a%2f", "1/2/3/4/5/6/7/8/9", &"x".repeat(65), "é"] {
+        for bad in
+            ["", "/", "a/", "/a", "a//b", ".", "..", "a/../b", "a/./b", "a b", "a%2f", "1/2/3/4/5/6/7/8/9", &"x".repeat(65), "é"]
+        {
             assert_eq!(bad.parse::<StatePath>(), Err(NameError::Path), "{bad}");
         }
     }

@@ -132,7 +132,9 @@ impl Refusal {
         match self {
             Self::EnvironmentNotFound(name) => format!("create it with `leasehold env create {name}`, or check the name"),
             Self::EnvironmentExists(_) => "use it, or choose another name".to_owned(),
-            Self::EnvironmentInUse { .. } => "release the leases, delete the states, or give `--force` to lose the states".to_owned(),
+            Self::EnvironmentInUse { .. } => {
+                "release the leases, delete the states, or give `--force` to lose the states".to_owned()
+            }
             Self::SettingOutOfRange { .. } | Self::TtlOutOfRange { .. } => "give a value in the range".to_owned(),
             Self::LeaseHeld { .. } => {
                 "wait with `--wait 10m`, or, if the holder is known to be dead, `leasehold lease break`".to_owned()
@@ -153,7 +155,9 @@ impl Refusal {
             }
             Self::VersionConflict { .. } => "read the current version, plan again, and write again".to_owned(),
             Self::SerialNotHigher { .. } => "read the current version and write on top of it".to_owned(),
-            Self::LineageDiffers => "check that this is the right state; to replace it on purpose, write with `--rewrite`".to_owned(),
+            Self::LineageDiffers => {
+                "check that this is the right state; to replace it on purpose, write with `--rewrite`".to_owned()
+            }
             Self::FormatDiffers { .. } => "write the same format, or delete the state first".to_owned(),
             Self::OpaqueRefused => "write plain documents, or allow opaque ones with `leasehold env set`".to_owned(),
             Self::PlaintextRefused => "encrypt on the client, or allow plaintext with `leasehold env set`".to_owned(),

@@ -148,7 +148,11 @@ impl SettingsChange {
         range("max_drafts", (1..=100_000).contains(&new.max_drafts), "1 to 100000".to_owned())?;
         range("max_draft_bytes", new.max_draft_bytes >= 1 << 20, "at least 1 MiB".to_owned())?;
         range("draft_life", new.draft_life >= Duration::from_secs(3600), "at least 1 hour".to_owned())?;
-        range("allow_opaque", new.allow_opaque || new.allow_plaintext, "opaque or plaintext documents must be allowed".to_owned())?;
+        range(
+            "allow_opaque",
+            new.allow_opaque || new.allow_plaintext,
+            "opaque or plaintext documents must be allowed".to_owned(),
+        )?;
         Ok(new)
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Tables {
     pub(super) names: BTreeMap<StateName, Name>,
     pub(super) bodies: HashMap<BodyId, BTreeMap<u32, Vec<u8>>>,
     pub(super) events: Vec<Recorded>,
-    effects: HashMap<(RequestId, Principal), (StoreTime, Effect)>,
+    pub(super) effects: HashMap<(RequestId, Principal), (StoreTime, Effect)>,
     pub(super) settle_soon: Vec<StateName>,
 }
 
