@@ -22,7 +22,7 @@ use crate::domain::time::StoreTime;
 pub mod clock;
 mod due;
 pub mod memory;
-//pub mod sqlite;
+pub mod sqlite;
 mod transact;
 
 /// A document travels and is stored in pieces of at most this many bytes.
