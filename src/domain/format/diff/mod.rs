@@ -142,7 +142,7 @@ fn pointer(path: &[Step<'_>]) -> String {
     for step in path {
         text.push('/');
         match step {
-            Step::Key(key) => text.push_str(&super::json::decode_string(key).replace('~', "~0").replace('/', "~1")),
+            Step::Key(key) => text.push_str(&super::strings::decode_string(key).replace('~', "~0").replace('/', "~1")),
             Step::Index(index) => text.push_str(&index.to_string()),
         }
     }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, cmp::Ordering, ops::ControlFlow};
 
 use super::{
     super::{
-        json::decode_string,
+        strings::decode_string,
         value::{Kind, Value},
     },
     ChangeKind, Names, Report, Subject,

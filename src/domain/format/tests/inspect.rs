@@ -148,7 +148,7 @@ proptest! {
     #[test]
     fn with_serial_keeps_every_other_byte(before in tree(), after in tree(), old: u64, new: u64, style: u64, first in 0..3_usize) {
         let mut style = Style(style);
-        let mut members = vec![("version", Tree::Plain("4")), ("lineage", Tree::Text("\"l".into())), ("a", before), ("b", after)];
+        let mut members = [("version", Tree::Plain("4")), ("lineage", Tree::Text("\"l".into())), ("a", before), ("b", after)];
         members.rotate_left(first);
         let mut document = b"{".to_vec();
         let mut around = None;

@@ -64,7 +64,7 @@ impl Tree {
             Tree::List(items) => style.list(b"[]", items, out, |item, style, out| item.write(style, out)),
             Tree::Object(members) => {
                 let mut members: Vec<_> = members.iter().collect();
-                if style.next() % 2 == 0 {
+                if style.next().is_multiple_of(2) {
                     members.reverse();
                 }
                 style.list(b"{}", &members, out, |(key, value), style, out| {
@@ -127,7 +127,8 @@ impl Style {
                 (0 | 1, Some(short)) => out.extend_from_slice(format!("\\{short}").as_bytes()),
                 (choice, _) if must || choice == 0 => {
                     for unit in c.encode_utf16(&mut [0; 2]) {
-                        let written = if self.next() % 2 == 0 { format!("\\u{unit:04x}") } else { format!("\\u{unit:04X}") };
+                        let written =
+                            if self.next().is_multiple_of(2) { format!("\\u{unit:04x}") } else { format!("\\u{unit:04X}") };
                         out.extend_from_slice(written.as_bytes());
                     }
                 }
