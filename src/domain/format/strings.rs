@@ -2,7 +2,8 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
-/// What a string or key token (with its quotes, as [`scan`] gave it) says. Of anything else the result means nothing.
+/// What a string or key token (with its quotes, as [`scan`](super::json::scan) gave it) says. Of anything else the result
+/// means nothing.
 pub fn decode_string(token: &[u8]) -> Cow<'_, str> {
     let inner = unquoted(token);
     if !inner.contains(&b'\\') {

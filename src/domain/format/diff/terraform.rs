@@ -10,7 +10,7 @@ use super::{
     },
     ChangeKind, Names, Report, Subject,
     compare::{Comparison, Step, by_key, join},
-    other_part,
+    other_part, present,
 };
 
 const EXACT: Comparison = Comparison::EXACT;
@@ -31,10 +31,7 @@ pub(super) fn compare(old: Value<'_>, new: Value<'_>, report: &mut Report) -> Co
         "version" | "terraform_version" | "serial" | "lineage" => ControlFlow::Continue(()),
         "resources" => resources(present(old), present(new), report),
         "outputs" => outputs(old, new, report),
-        _ => match (present(old), present(new)) {
-            (None, None) => ControlFlow::Continue(()),
-            (old, new) => other_part(report, &[Step::Key(key)], old, new),
-        },
+        _ => other_part(EXACT, &[Step::Key(key)], old, new, report),
     })
 }
 
@@ -270,11 +267,6 @@ fn same_optional(old: Option<Value<'_>>, new: Option<Value<'_>>) -> bool {
         (Some(old), Some(new)) => EXACT.same(old, new),
         (old, new) => old.is_none() && new.is_none(),
     }
-}
-
-/// `null` is the same as nothing wherever Terraform leaves a field out.
-fn present(value: Option<Value<'_>>) -> Option<Value<'_>> {
-    value.filter(|value| value.kind() != Kind::Null)
 }
 
 fn is_bare(list: Option<Value<'_>>) -> bool {

@@ -230,15 +230,15 @@ fn pulumi_diff_goes_by_urn_and_ignores_ciphertext() {
     let old = stack(
         json!([
             {"urn": "urn:a", "id": "1", "inputs": {"size": 1, "pw": secret("c1"), "same": [1]}, "outputs": {"arn": "S3CRET"}},
-            {"urn": "urn:b"}, {"urn": "urn:quiet", "inputs": {"pw": [secret("c1")]}}
+            {"urn": "urn:b"}, {"urn": "urn:quiet", "inputs": {"pw": [secret("c1")]}, "beside": secret("c1")}
         ]),
         "t1",
     );
     let new = stack(
         json!([
-            {"urn": "urn:quiet", "inputs": {"pw": [secret("c9")]}},
+            {"urn": "urn:quiet", "inputs": {"pw": [secret("c9")]}, "beside": secret("c9")},
             {"urn": "urn:a", "id": "2", "inputs": {"size": 2, "pw": secret("c2"), "same": [1]}, "outputs": {}},
-            {"urn": "urn:b"}, {"urn": "urn:b", "delete": true}
+            {"urn": "urn:b", "delete": true}, {"urn": "urn:b"}
         ]),
         "t2",
     );
@@ -251,8 +251,19 @@ fn pulumi_diff_goes_by_urn_and_ignores_ciphertext() {
     let sealed = stack(json!([{"urn": "urn:quiet", "inputs": {"pw": [secret("c")]}}]), "t");
     assert_eq!(compared(Format::Pulumi, &unsealed, &sealed).changes[0].attributes, ["inputs.pw"]);
 
+    let holding = |value: Value| stack(json!([{"urn": "urn:a", "outputs": {"v": value}}]), "t");
+    let mut opened = secret("c1");
+    opened["plaintext"] = opened.as_object_mut().unwrap().remove("ciphertext").unwrap();
+    let mut other = opened.clone();
+    other["plaintext"] = json!("c2");
+    for (old, new) in [(opened, other.clone()), (secret("c1"), other), (json!({"ciphertext": "c1"}), json!({"ciphertext": "c2"}))]
+    {
+        assert_eq!(compared(Format::Pulumi, &holding(old), &holding(new)).changes[0].attributes, ["outputs.v"]);
+    }
+
     let checkpoint = |pending: Value| json!({"version": 3, "checkpoint": {"latest": {"pending_operations": pending}}});
     let found = compared(Format::Pulumi, &checkpoint(json!([1])), &checkpoint(json!([2]))).changes;
+    assert!(compared(Format::Pulumi, &checkpoint(json!([secret("c1")])), &checkpoint(json!([secret("c2")]))).equal);
     assert_eq!((found.len(), &*found[0].address, found[0].what), (1, "/checkpoint/latest/pending_operations", Subject::Value));
 }
 

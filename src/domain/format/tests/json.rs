@@ -60,6 +60,7 @@ fn scan_of_bad_documents_names_the_place() {
         (b"\"a\nb\"", 2, ControlInString),
         (b"\"0123456\x1f\"", 8, ControlInString),
         (b"\"\x00\"", 1, ControlInString),
+        (b"\"\x1f\"", 1, ControlInString),
         (b"{\"\t\":1}", 2, ControlInString),
         (b"\"\\x\"", 1, BadEscape),
         (b"\"\\u12g4\"", 1, BadEscape),
