@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -64,6 +64,19 @@ pub struct Stats {
     pub cut: u64,
     /// Failures of `accept` itself, such as running out of file descriptors.
     pub accept_errors: u64,
+}
+
+/// A listener for [`serve`] whose queue takes a thousand clients that come at once, as they do after a restart. The queue of a
+/// plain `TcpListener::bind` is so short that the kernel drops some, which then wait for seconds.
+///
+/// # Errors
+/// As from the system: the address is taken, not ours, or not permitted.
+pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that was killed leaves its address in TIME_WAIT; the next one must not wait for that.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(1_024)
 }
 
 /// Serves `app` on `listener` until `stop` completes and the connections have drained.
