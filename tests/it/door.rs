@@ -96,8 +96,9 @@ fn routes(slow: Arc<Slow>, stopping: Stopping) -> Router {
         slow.end.notified().await;
         "done"
     };
-    Router::new()
-        .route("/", get(|| async { "hello" }))
+    let health = tonic_health::server::health_reporter().1;
+    let grpc = tonic::service::Routes::new(health).into_axum_router();
+    grpc.route("/", get(|| async { "hello" }))
         .route("/peer", get(|peer: axum::Extension<Peer>| async move { format!("{} {}", peer.addr, peer.tls) }))
         .route("/body", post(|body: Bytes| async move { body.len().to_string() }))
         .route("/slow", get(slow))

@@ -138,3 +138,21 @@ async fn thousand_streams_on_one_channel_leave_room_for_a_call() {
     drop(channel);
     door.close().await;
 }
+
+#[tokio::test]
+async fn tonic_client_and_http_client_are_served_on_one_port() {
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+    let door = Door::open(Limits::default()).await;
+    let channel = tonic::transport::Endpoint::new(format!("http://{}", door.addr)).unwrap().connect().await.unwrap();
+    let mut health = HealthClient::new(channel);
+    let answer = health.check(HealthCheckRequest { service: String::new() }).await.unwrap().into_inner();
+    assert_eq!(answer.status, 1, "serving");
+    let unknown = health.check(HealthCheckRequest { service: "no such service".to_owned() }).await.unwrap_err();
+    assert_eq!(unknown.code(), tonic::Code::NotFound);
+    assert_eq!(text(door.http1().await.send_request(get_request("/")).await.unwrap()).await, "hello");
+    let response = within(door.http2().await.send_request(grpc_request("/no.Such/Method", None))).await.unwrap();
+    assert_eq!(status_of(response.headers()), "12");
+    drop(health);
+    door.close().await;
+}

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -51,13 +51,32 @@ async fn child_with_few_descriptors() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
+    connections_fit_the_descriptors();
     let limits = Limits { first_frame: PATIENCE * 2, drain: Duration::from_millis(1), ..Limits::default() };
     let door = Door::open(limits).await;
     println!("\nLISTENING {}", door.addr);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) }).unwrap();
+    set_descriptors(DESCRIPTORS, DESCRIPTORS);
     // The parent closes our stdin to end us, also by dying.
     let _ = tokio::io::stdin().read(&mut [0]).await;
     println!("ERRORS {}", door.close().await.accept_errors);
+}
+
+/// In the child, too, since the limit is the process's. Each step only lowers the hard limit, which only root may raise.
+fn connections_fit_the_descriptors() {
+    set_descriptors(200, 900);
+    let few = Limits { connections: 500, ..Limits::default() }.fit_descriptors().unwrap();
+    assert_eq!(few.connections, 500, "the soft limit is raised for them");
+    assert_eq!(getrlimit(Resource::Nofile).current, Some(500 + Limits::RESERVED_DESCRIPTORS as u64));
+    set_descriptors(200, 400);
+    let many = Limits::default().fit_descriptors().unwrap();
+    assert_eq!((many.connections, many.connections_per_peer), (400 - 128, 136));
+    set_descriptors(128, 128);
+    let error = Limits::default().fit_descriptors().unwrap_err();
+    assert!(error.to_string().contains("ulimit -n"), "{error}");
+}
+
+fn set_descriptors(soft: u64, hard: u64) {
+    setrlimit(Resource::Nofile, Rlimit { current: Some(soft), maximum: Some(hard) }).unwrap();
 }
 
 async fn start_child() -> (Child, SocketAddr) {
