@@ -1,3 +1,5 @@
-//! Front doors.
+//! Front doors: decode, call the service, encode. No rules in them.
 
 pub mod door;
+pub mod grpc;
+pub mod identity;

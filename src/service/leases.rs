@@ -57,6 +57,12 @@ impl LeaseSecret {
 }
 
 impl Service {
+    /// When an unattended exclusive lease is overdue.
+    #[must_use]
+    pub fn overdue(&self) -> Duration {
+        self.store.limits().overdue
+    }
+
     /// Keeps a lease alive, and claims one that was offered.
     ///
     /// # Errors
