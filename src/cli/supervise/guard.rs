@@ -1,0 +1,134 @@
+//! The process between `run` and the command. It has one thread: the kernel kills the command when the thread that started it
+//! ends, and gives orphans to whichever thread is left.
+
+use std::ffi::OsString;
+use std::future::poll_fn;
+use std::io;
+use std::process::{Command, ExitCode};
+use std::task::Poll;
+
+use rustix::process::{Pid, Signal, WaitOptions};
+use tokio::signal::unix::{self, SignalKind, signal};
+
+use super::args::Args;
+use super::linux::{self, Parent};
+use super::{END, EXEC, GUARD, complain, own_executable, terminal};
+
+/// What asks a command to end. A stopped one is continued, so that it can.
+const REQUESTS: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+
+/// What else may be sent to a whole group, and must not end or stop the guard.
+const OTHERS: [Signal; 10] = [
+    Signal::ALARM,
+    Signal::IO,
+    Signal::PIPE,
+    Signal::PROF,
+    Signal::TSTP,
+    Signal::TTIN,
+    Signal::TTOU,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::XCPU,
+];
+
+/// Runs the command in `args` (`PARENT_PID [--foreground] -- COMMAND…`) and returns its exit code, 128 + n for signal n.
+///
+/// Leads a process group (makes one if need be). When the parent ends, kills every descendant, its group and itself. Starts
+/// nothing if PARENT_PID is not its parent.
+pub fn guard_main(args: Vec<OsString>) -> ExitCode {
+    let Some(args) = Args::parse(args) else {
+        complain(format_args!("{GUARD} is for `leasehold run` alone"));
+        return ExitCode::from(2);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.and_then(|runtime| runtime.block_on(guard(args))) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            complain(format_args!("cannot supervise the command: {error}"));
+            linux::kill_descendants();
+            ExitCode::from(126)
+        }
+    }
+}
+
+async fn guard(args: Args) -> io::Result<u8> {
+    let own = rustix::process::getpid();
+    if rustix::process::getpgrp() != own {
+        rustix::process::setpgid(None, None)?;
+    }
+    let mut ended = signal(SignalKind::child())?;
+    let mut continued = listen(Signal::CONT)?;
+    linux::adopt_orphans();
+    linux::wake_with_parent();
+    let Some(parent) = Parent::watch(args.pid)? else {
+        return Ok(137);
+    };
+    while args.foreground && !terminal::is_foreground(own) {
+        tokio::select! {
+            () = parent.gone() => return Ok(137),
+            _ = continued.recv() => {}
+        }
+    }
+    let child = start(own, args.command)?;
+    // Not before: a signal to the group must either end a guard that has started nothing, or reach the command as well.
+    let mut kill = listen(END)?;
+    let mut requests = REQUESTS.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?;
+    for signal in OTHERS {
+        drop(listen(signal)?);
+    }
+    loop {
+        if let Some(code) = reap(child)? {
+            linux::kill_descendants();
+            return Ok(code);
+        }
+        tokio::select! {
+            biased;
+            () = parent.gone() => end_all(),
+            _ = kill.recv() => end_all(),
+            () = any(&mut requests) => {
+                let _ = rustix::process::kill_process_group(own, Signal::CONT);
+            }
+            _ = ended.recv() => {}
+        }
+    }
+}
+
+fn start(own: Pid, command: Vec<OsString>) -> io::Result<Pid> {
+    let args = Args { pid: own, foreground: false, command };
+    let child = Command::new(own_executable()?).arg(EXEC).args(args.into_words()).spawn()?;
+    Ok(Pid::from_child(&child))
+}
+
+/// A handler, since ignoring would be inherited by the command; the command finds the default. It stays when the listener goes.
+fn listen(signal: Signal) -> io::Result<unix::Signal> {
+    unix::signal(SignalKind::from_raw(signal.as_raw()))
+}
+
+/// Reaps whatever has ended, adopted orphans too; the exit code of `child` if it has.
+fn reap(child: Pid) -> io::Result<Option<u8>> {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid == child => {
+                let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
+                return Ok(Some(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
+            }
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn any(signals: &mut [unix::Signal]) {
+    poll_fn(|context| match signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready()) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await;
+}
+
+/// Kills every descendant, then the group, this process included: that it died by `SIGKILL` is what tells `run`.
+fn end_all() {
+    linux::kill_descendants();
+    let _ = rustix::process::kill_current_process_group(Signal::KILL);
+}
