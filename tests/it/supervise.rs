@@ -1,5 +1,7 @@
 //! A supervised command passes on its exit code and its signals, and does not outlive those who supervise it.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::os::fd::OwnedFd;

@@ -22,8 +22,12 @@ pub(super) struct Parent {
 impl Parent {
     /// None if `pid` is not the parent, or is not any more. Call inside a runtime.
     pub(super) fn watch(pid: Pid) -> io::Result<Option<Parent>> {
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; what both ask for, a descriptor that stays the same, an OwnedFd is"
+        )]
         let fd = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(fd) => Some(AsyncFd::register_with_interest(fd, Interest::READABLE)?),
+            Ok(fd) => Some(AsyncFd::with_interest(fd, Interest::READABLE)?),
             Err(_) => None,
         };
         // In this order: as long as it is the parent, its pid was nobody else's when the descriptor was made.
