@@ -16,7 +16,7 @@ use rustix::process::{Pid, PidfdFlags, kill_process, kill_process_group, pidfd_o
 const LEASEHOLD: &str = env!("CARGO_BIN_EXE_leasehold");
 
 /// Far beyond what any step takes; only a failing test waits this long.
-const BOUND: Duration = Duration::from_secs(20);
+const BOUND: Duration = Duration::from_secs(4);
 
 /// A command, its child, one that left the group and one that became a daemon; each says its name and pid.
 const TREE: &str = r#"
@@ -42,7 +42,13 @@ impl Watched {
 
     fn has_ended(&self, within: Duration) -> bool {
         let timeout = Timespec::try_from(within).unwrap();
-        poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&timeout)).unwrap() == 1
+        loop {
+            match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&timeout)) {
+                // Another test's child ended.
+                Err(rustix::io::Errno::INTR) => {}
+                ready => return ready.unwrap() == 1,
+            }
+        }
     }
 
     fn must_end(&self) {

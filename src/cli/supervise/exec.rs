@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use super::args::Args;
-use super::{complain, linux};
+use super::{READY, complain, linux};
 
 /// Becomes the command in `args` (`GUARD_PID -- COMMAND…`), to be killed with the guard; returns only if it cannot.
 ///
@@ -21,6 +21,8 @@ pub fn exec_main(args: Vec<OsString>) -> ExitCode {
     if rustix::process::getppid() != Some(args.pid) {
         return ExitCode::from(137);
     }
+    // Stops here until the guard has its handlers and continues us: a signal to the group must not find only one of us ready.
+    let _ = rustix::process::kill_process(rustix::process::getpid(), READY);
     let error = Command::new(&args.command[0]).args(&args.command[1..]).exec();
     complain(format_args!("cannot run {}: {error}", args.command[0].display()));
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })

@@ -12,24 +12,14 @@ use tokio::signal::unix::{self, SignalKind, signal};
 
 use super::args::Args;
 use super::linux::{self, Parent};
-use super::{END, EXEC, GUARD, complain, own_executable, terminal};
+use super::{END, EXEC, GUARD, READY, complain, own_executable, terminal};
 
 /// What asks a command to end. A stopped one is continued, so that it can.
 const REQUESTS: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
 /// What else may be sent to a whole group, and must not end or stop the guard.
-const OTHERS: [Signal; 10] = [
-    Signal::ALARM,
-    Signal::IO,
-    Signal::PIPE,
-    Signal::PROF,
-    Signal::TSTP,
-    Signal::TTIN,
-    Signal::TTOU,
-    Signal::USR1,
-    Signal::USR2,
-    Signal::XCPU,
-];
+const OTHERS: [Signal; 9] =
+    [Signal::ALARM, Signal::IO, Signal::PIPE, Signal::PROF, Signal::TSTP, Signal::TTIN, Signal::USR1, Signal::USR2, Signal::XCPU];
 
 /// Runs the command in `args` (`PARENT_PID [--foreground] -- COMMAND…`) and returns its exit code, 128 + n for signal n.
 ///
@@ -69,15 +59,18 @@ async fn guard(args: Args) -> io::Result<u8> {
             _ = continued.recv() => {}
         }
     }
-    let child = start(own, args.command)?;
-    // Not before: a signal to the group must either end a guard that has started nothing, or reach the command as well.
+    // An inherited "ignore" must not keep the child from stopping itself; what has a handler here has the default there.
+    drop(listen(READY)?);
+    let mut child = start(own, args.command)?;
+    // Neither before the child is there nor after it became the command: a signal to the group ends both, or reaches the command
+    // and leaves the guard.
     let mut kill = listen(END)?;
     let mut requests = REQUESTS.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?;
     for signal in OTHERS {
         drop(listen(signal)?);
     }
     loop {
-        if let Some(code) = reap(child)? {
+        if let Some(code) = child.reap()? {
             linux::kill_descendants();
             return Ok(code);
         }
@@ -93,30 +86,44 @@ async fn guard(args: Args) -> io::Result<u8> {
     }
 }
 
-fn start(own: Pid, command: Vec<OsString>) -> io::Result<Pid> {
+/// The process that becomes the command, stopped until [`Started::reap`] finds it so.
+struct Started {
+    pid: Pid,
+    released: bool,
+}
+
+fn start(own: Pid, command: Vec<OsString>) -> io::Result<Started> {
     let args = Args { pid: own, foreground: false, command };
     let child = Command::new(own_executable()?).arg(EXEC).args(args.into_words()).spawn()?;
-    Ok(Pid::from_child(&child))
+    Ok(Started { pid: Pid::from_child(&child), released: false })
+}
+
+impl Started {
+    /// Reaps whatever has ended, adopted orphans too; the command's exit code if it is among them.
+    fn reap(&mut self) -> io::Result<Option<u8>> {
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+                Ok(Some((pid, status))) if pid == self.pid && !status.stopped() => {
+                    let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
+                    return Ok(Some(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
+                }
+                Ok(Some((pid, status))) if pid == self.pid && status.stopping_signal() == Some(READY.as_raw()) => {
+                    if !self.released {
+                        self.released = true;
+                        rustix::process::kill_process(pid, Signal::CONT)?;
+                    }
+                }
+                Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
 }
 
 /// A handler, since ignoring would be inherited by the command; the command finds the default. It stays when the listener goes.
 fn listen(signal: Signal) -> io::Result<unix::Signal> {
     unix::signal(SignalKind::from_raw(signal.as_raw()))
-}
-
-/// Reaps whatever has ended, adopted orphans too; the exit code of `child` if it has.
-fn reap(child: Pid) -> io::Result<Option<u8>> {
-    loop {
-        match rustix::process::wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) if pid == child => {
-                let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
-                return Ok(Some(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
-            }
-            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
-            Ok(None) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 async fn any(signals: &mut [unix::Signal]) {

@@ -66,7 +66,8 @@ pub(super) fn adopt_orphans() {
 pub(super) fn wait_for_exit(child: Pid, patience: Duration) {
     if let Ok(fd) = pidfd_open(child, PidfdFlags::empty()) {
         let timeout = Timespec::try_from(patience).ok();
-        let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], timeout.as_ref());
+        // A SIGCHLD interrupts it, and this one's is on its way.
+        while poll(&mut [PollFd::new(&fd, PollFlags::IN)], timeout.as_ref()) == Err(rustix::io::Errno::INTR) {}
     }
 }
 

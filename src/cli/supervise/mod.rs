@@ -53,6 +53,10 @@ pub const EXEC: &str = "__exec";
 /// signals its whole group; nothing sends this one by accident.
 const END: rustix::process::Signal = rustix::process::Signal::VTALARM;
 
+/// What the process about to become the command stops itself with, until the guard continues it. Nothing else stops a process
+/// with it so early, so that a stop from elsewhere is not taken for it.
+const READY: rustix::process::Signal = rustix::process::Signal::TTOU;
+
 /// How long a guard may take to obey [`END`]. Only a stopped or frozen one takes longer than milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
 
