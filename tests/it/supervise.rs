@@ -16,7 +16,7 @@ use rustix::process::{Pid, PidfdFlags, kill_process, kill_process_group, pidfd_o
 const LEASEHOLD: &str = env!("CARGO_BIN_EXE_leasehold");
 
 /// Far beyond what any step takes; only a failing test waits this long.
-const BOUND: Duration = Duration::from_secs(4);
+const BOUND: Duration = Duration::from_secs(20);
 
 /// A command, its child, one that left the group and one that became a daemon; each says its name and pid.
 const TREE: &str = r#"
@@ -280,6 +280,18 @@ async fn kill_reaches_what_left_the_group() {
     child.kill();
     child.terminate();
     assert_eq!(child.wait().await.unwrap(), exit);
+}
+
+#[tokio::test]
+async fn command_ended_while_it_starts_is_ended() {
+    for _ in 0..20 {
+        let child = spawn("sleep 600");
+        child.terminate();
+        assert_eq!(ends(child).await, Exit { code: 143, killed_by_us: false });
+        let child = spawn("sleep 600");
+        child.kill();
+        assert_eq!(ends(child).await, Exit { code: 137, killed_by_us: true });
+    }
 }
 
 #[tokio::test]

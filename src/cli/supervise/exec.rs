@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use super::args::Args;
-use super::{READY, complain, linux};
+use super::{READY, complain, platform};
 
 /// Becomes the command in `args` (`GUARD_PID -- COMMAND…`), to be killed with the guard; returns only if it cannot.
 ///
@@ -17,7 +17,7 @@ pub fn exec_main(args: Vec<OsString>) -> ExitCode {
         return ExitCode::from(2);
     };
     // In this order: a guard that dies after the request takes us with it, one that died before it is not our parent any more.
-    linux::die_with_parent();
+    platform::die_with_parent();
     if rustix::process::getppid() != Some(args.pid) {
         return ExitCode::from(137);
     }

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use tokio::signal::unix::{self, SignalKind, signal};
 
 use super::args::Args;
-use super::linux::{self, Parent};
+use super::platform::{self, Parent};
 use super::{END, EXEC, GUARD, READY, complain, own_executable, terminal};
 
 /// What asks a command to end. A stopped one is continued, so that it can.
@@ -35,7 +35,7 @@ pub fn guard_main(args: Vec<OsString>) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             complain(format_args!("cannot supervise the command: {error}"));
-            linux::kill_descendants();
+            platform::kill_descendants();
             ExitCode::from(126)
         }
     }
@@ -48,8 +48,8 @@ async fn guard(args: Args) -> io::Result<u8> {
     }
     let mut ended = signal(SignalKind::child())?;
     let mut continued = listen(Signal::CONT)?;
-    linux::adopt_orphans();
-    linux::wake_with_parent();
+    platform::adopt_orphans();
+    platform::wake_with_parent();
     let Some(parent) = Parent::watch(args.pid)? else {
         return Ok(137);
     };
@@ -71,7 +71,7 @@ async fn guard(args: Args) -> io::Result<u8> {
     }
     loop {
         if let Some(code) = child.reap()? {
-            linux::kill_descendants();
+            platform::kill_descendants();
             return Ok(code);
         }
         tokio::select! {
@@ -136,6 +136,6 @@ async fn any(signals: &mut [unix::Signal]) {
 
 /// Kills every descendant, then the group, this process included: that it died by `SIGKILL` is what tells `run`.
 fn end_all() {
-    linux::kill_descendants();
+    platform::kill_descendants();
     let _ = rustix::process::kill_current_process_group(Signal::KILL);
 }

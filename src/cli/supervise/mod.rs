@@ -21,11 +21,9 @@
 mod args;
 mod exec;
 mod guard;
-#[cfg(target_os = "linux")]
-mod linux;
-#[cfg(not(target_os = "linux"))]
-#[path = "portable.rs"]
-mod linux;
+#[cfg_attr(target_os = "linux", path = "linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "portable.rs")]
+mod platform;
 mod terminal;
 
 use std::ffi::OsString;
@@ -234,11 +232,13 @@ impl Child {
     }
 
     fn read(&self, status: ExitStatus) -> Exit {
-        let by_kill = status.signal() == Some(rustix::process::Signal::KILL.as_raw());
-        Exit {
-            code: status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1),
-            killed_by_us: by_kill && self.kill_by.get().is_some(),
+        // A guard that has not started anything yet ends by the order itself.
+        let by_kill = [rustix::process::Signal::KILL, END].iter().any(|signal| status.signal() == Some(signal.as_raw()));
+        if by_kill && self.kill_by.get().is_some() {
+            return Exit { code: 128 + rustix::process::Signal::KILL.as_raw(), killed_by_us: true };
         }
+        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+        Exit { code: code.unwrap_or(1), killed_by_us: false }
     }
 }
 
@@ -249,7 +249,7 @@ impl Drop for Child {
             return;
         }
         self.kill();
-        linux::wait_for_exit(self.group, PATIENCE);
+        platform::wait_for_exit(self.group, PATIENCE);
         let _ = self.finish();
     }
 }
