@@ -3,4 +3,5 @@
 
 mod architecture;
 mod door;
+mod supervise;
 mod support;
