@@ -19,7 +19,7 @@
 //! # Ok(()) }
 //! ```
 
-mod clock;
+pub(crate) mod clock;
 mod connect;
 mod environment;
 mod error;
