@@ -212,20 +212,15 @@ fn innermost(status: &Status) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::fake::refused;
     use tonic_types::ErrorDetails;
-
-    fn refused(code: Code, reason: &str, more: &[(&str, &str)]) -> Status {
-        let mut details = ErrorDetails::new();
-        details.set_error_info(reason, DOMAIN, more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-        Status::with_error_details(code, "what happened", details)
-    }
 
     #[test]
     fn refusal_keeps_reason_next_and_draft() {
         let error = Error::from(refused(Code::Aborted, "VERSION_CONFLICT", &[("next", "pull again"), ("draft", "d1")]));
         assert!(matches!(error, Error::Conflict(_)));
         assert_eq!((error.reason(), error.next(), error.draft()), ("VERSION_CONFLICT", "pull again", Some("d1")));
-        assert_eq!(error.to_string(), "what happened");
+        assert_eq!(error.to_string(), "refused");
     }
 
     #[test]

@@ -30,6 +30,9 @@ mod secret;
 mod state;
 mod watch;
 
+#[cfg(test)]
+mod fake;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;

@@ -130,3 +130,49 @@ impl Watcher {
 fn pauses() -> Backoff {
     Backoff::new(Duration::from_millis(50), Duration::from_secs(5))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Fake, event, mark, refused};
+    use super::*;
+
+    fn cursor_of(item: &WatchItem) -> &str {
+        match item {
+            WatchItem::Mark { cursor } | WatchItem::Relist { cursor } => cursor,
+            WatchItem::Event(event) => &event.cursor,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn broken_stream_goes_on_from_the_last_cursor() {
+        let fake = Fake::start();
+        fake.script_watch([Ok(mark("h.1")), Ok(event("h.2")), Err(Status::unavailable("draining"))]);
+        fake.script_watch([Ok(mark("h.2")), Ok(event("h.3"))]);
+        let mut watcher = fake.client().watch("dev", "");
+        let mut seen = Vec::new();
+        while seen.len() < 4 {
+            seen.push(cursor_of(&watcher.next().await.unwrap()).to_owned());
+        }
+        assert_eq!(seen, ["h.1", "h.2", "h.2", "h.3"]);
+        let asked: Vec<_> = fake.watches().into_iter().map(|request| (request.prefix, request.cursor)).collect();
+        assert_eq!(asked, [("dev".to_owned(), String::new()), ("dev".to_owned(), "h.2".to_owned())]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cursor_of_another_history_asks_for_a_new_list_and_goes_on() {
+        let fake = Fake::start();
+        fake.script_watch([Err(refused(Code::OutOfRange, "WATCH_RELIST", &[("cursor", "i.9")]))]);
+        fake.script_watch([Ok(mark("i.9"))]);
+        let mut watcher = fake.client().watch("", "h.1");
+        assert_eq!(watcher.next().await.unwrap(), WatchItem::Relist { cursor: "i.9".into() });
+        assert_eq!(watcher.next().await.unwrap(), WatchItem::Mark { cursor: "i.9".into() });
+        assert_eq!(fake.watches()[1].cursor, "i.9");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusal_ends_the_watch() {
+        let fake = Fake::start();
+        fake.script_watch([Err(refused(Code::NotFound, "ENVIRONMENT_NOT_FOUND", &[]))]);
+        assert!(matches!(fake.client().watch("nope", "").next().await, Err(Error::NotFound(_))));
+    }
+}

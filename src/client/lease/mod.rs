@@ -6,6 +6,8 @@
 mod acquire;
 mod calls;
 mod keep;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

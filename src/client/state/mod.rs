@@ -4,6 +4,8 @@ mod calls;
 mod pull;
 mod push;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use calls::{DiffSides, WriteAsk};
 pub use pull::PullAsk;
