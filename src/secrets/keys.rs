@@ -95,7 +95,14 @@ impl EnvironmentKeys {
 
     /// Whether `shown` is the secret of this lease, in constant time.
     #[must_use]
-    pub fn is_lease_secret(&self, shown: &[u8], state: &StateName, session: &Session, token: Token, principal: &Principal) -> bool {
+    pub fn is_lease_secret(
+        &self,
+        shown: &[u8],
+        state: &StateName,
+        session: &Session,
+        token: Token,
+        principal: &Principal,
+    ) -> bool {
         self.lease_secret(state, session, token, principal).as_slice().ct_eq(shown).into()
     }
 }

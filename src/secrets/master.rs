@@ -49,8 +49,7 @@ impl Master {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && fresh => {
                 let identity = Identity::generate();
-                let mut made =
-                    OpenOptions::new().create_new(true).write(true).mode(0o600).open(file).map_err(failed)?;
+                let mut made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(file).map_err(failed)?;
                 made.write_all(b"# the master key of this leasehold: back it up apart from the database\n").map_err(failed)?;
                 made.write_all(identity.to_string().expose_secret().as_bytes()).map_err(failed)?;
                 made.write_all(b"\n").and_then(|()| made.sync_all()).map_err(failed)?;

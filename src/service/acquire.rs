@@ -7,7 +7,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::leases::Granted;
 use super::{Caller, Error, Service};
-use crate::domain::command::{Act, Acquire, LockAct};
+use crate::domain::command::{Acquire, Act, LockAct};
 use crate::domain::decision::{Grant, Place, Reply};
 use crate::domain::event::{EventKind, Recorded};
 use crate::domain::ids::{RequestId, TicketId, Token};
@@ -54,7 +54,11 @@ impl Service {
     ///
     /// # Errors
     /// The lease is refused.
-    pub async fn acquire(self: &Arc<Self>, caller: &Caller, request: Request) -> Result<mpsc::Receiver<Result<Told, Error>>, Error> {
+    pub async fn acquire(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<mpsc::Receiver<Result<Told, Error>>, Error> {
         let principal = caller.principal()?;
         let Request { state, acquire, wait, id } = request;
         let digest = self.acquire_digest(&state, &acquire).await?;

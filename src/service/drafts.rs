@@ -20,7 +20,9 @@ impl Service {
         };
         let mut shown: Vec<(DraftMeta, u32)> = Vec::new();
         for draft in drafts {
-            let lease = |other: &DraftMeta| (&other.principal, &other.session, other.token) == (&draft.principal, &draft.session, draft.token);
+            let lease = |other: &DraftMeta| {
+                (&other.principal, &other.session, other.token) == (&draft.principal, &draft.session, draft.token)
+            };
             match shown.iter_mut().find(|(last, _)| !all && lease(last)) {
                 Some((_, snapshots)) => *snapshots += 1,
                 None => shown.push((draft, 1)),

@@ -33,8 +33,7 @@ impl Service {
     ) -> Result<Environment, Error> {
         let principal = caller.principal()?;
         let environment = EnvironmentId(random::bytes16()?);
-        let wrapped_secret =
-            keys::create(&self.master, environment).map_err(|error| Error::internal(&error.to_string()))?;
+        let wrapped_secret = keys::create(&self.master, environment).map_err(|error| Error::internal(&error.to_string()))?;
         // There is no environment yet whose key could digest the request; its name and settings are no secret of anybody.
         let request = Some((id, public_digest(&format!("create {name} {settings:?}"))));
         let act = EnvironmentAct::Create { id: environment, settings, wrapped_secret };
@@ -112,7 +111,13 @@ impl Service {
     ///
     /// # Errors
     /// It is in use.
-    pub async fn delete_environment(&self, caller: &Caller, id: RequestId, name: EnvironmentName, force: bool) -> Result<u64, Error> {
+    pub async fn delete_environment(
+        &self,
+        caller: &Caller,
+        id: RequestId,
+        name: EnvironmentName,
+        force: bool,
+    ) -> Result<u64, Error> {
         // Its key goes with it, and a retry has to be recognised afterwards.
         let digest = public_digest(&format!("delete {name} {force}"));
         match self.environment_act(caller, id, digest, name, EnvironmentAct::Delete { force }).await? {

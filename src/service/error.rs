@@ -65,7 +65,9 @@ impl Error {
             Self::Refused(refusal) => refusal.code(),
             Self::Name(NameError::Label) => "LABEL_INVALID",
             Self::Name(NameError::Session) => "SESSION_INVALID",
-            Self::Name(NameError::Reason | NameError::InnerLock) | Self::Argument { .. } | Self::Protocol(_) => "ARGUMENT_INVALID",
+            Self::Name(NameError::Reason | NameError::InnerLock) | Self::Argument { .. } | Self::Protocol(_) => {
+                "ARGUMENT_INVALID"
+            }
             Self::Name(_) => "NAME_INVALID",
             Self::RequestId => "REQUEST_ID_INVALID",
             Self::Document(FormatError::Empty) => "DOCUMENT_EMPTY",

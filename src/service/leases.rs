@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{Caller, Error, LeaseSecret, Service};
-use crate::domain::command::{Act, Acquire, Break, LockAct};
+use crate::domain::command::{Acquire, Act, Break, LockAct};
 use crate::domain::decision::{Grant, Place, Reply};
 use crate::domain::ids::{KeyedDigest, RequestId, TicketId, Token};
 use crate::domain::lock::{End, Holder, Ticket};

@@ -113,11 +113,12 @@ impl Service {
         let mut ready = Vec::new();
         // Only the header and what fits one piece: the rest waits until somebody takes it.
         let (head, rest) = first.split_at(first.len().min(64));
-        opener.feed(head, CHUNK, &mut |piece| {
-            ready.push(piece);
-            true
-        })
-        .map_err(|_| broken())?;
+        opener
+            .feed(head, CHUNK, &mut |piece| {
+                ready.push(piece);
+                true
+            })
+            .map_err(|_| broken())?;
         let size = opener.size().ok_or_else(broken)?;
         let (send, receive) = mpsc::channel(2);
         let (service, rest) = (Arc::clone(self), rest.to_vec());

@@ -37,7 +37,13 @@ impl Service {
     ///
     /// # Errors
     /// There is no such draft, or the write is refused; the draft stays then.
-    pub async fn promote(self: &Arc<Self>, caller: &Caller, under: Under, draft: DraftId, rewrite: bool) -> Result<Written, Error> {
+    pub async fn promote(
+        self: &Arc<Self>,
+        caller: &Caller,
+        under: Under,
+        draft: DraftId,
+        rewrite: bool,
+    ) -> Result<Written, Error> {
         let meta = match self.meta(&under.state, Which::Draft(draft)).await {
             // Promoted before, perhaps by this very request: then the request id knows.
             Err(error) => return self.promoted_before(caller, under, draft, rewrite, error).await,

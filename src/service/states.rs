@@ -110,7 +110,13 @@ impl Service {
     ///
     /// # Errors
     /// One of them is not there.
-    pub async fn diff(self: &Arc<Self>, caller: &Caller, state: &StateName, from: Option<Version>, to: Which) -> Result<Diff, Error> {
+    pub async fn diff(
+        self: &Arc<Self>,
+        caller: &Caller,
+        state: &StateName,
+        from: Option<Version>,
+        to: Which,
+    ) -> Result<Diff, Error> {
         caller.principal()?;
         self.keys(&state.environment).await?;
         let to_meta = self.meta(state, to).await?;
@@ -127,7 +133,9 @@ impl Service {
                 // Before a state's first version, and after its deletion, there was nothing.
                 Err(Error::Refused(Refusal::StateNotFound)) => empty_of(format),
                 Ok(Meta::Version(version)) if version.deleted() => empty_of(format),
-                Ok(meta) if format_of(&meta) != format => return Err(Refusal::FormatDiffers { fixed: format_of(&meta), got: format }.into()),
+                Ok(meta) if format_of(&meta) != format => {
+                    return Err(Refusal::FormatDiffers { fixed: format_of(&meta), got: format }.into());
+                }
                 Ok(meta) => self.whole(&meta).await?,
                 Err(error) => return Err(error),
             },

@@ -30,4 +30,7 @@ pub(crate) struct ServeFlags {
     /// Listen without TLS on an address that is not loopback: tokens and secrets cross the network in the clear
     #[arg(long)]
     pub(crate) danger_without_tls: bool,
+    /// Start on a database that is older than its sidecar says (a copy put back): raises the epoch of all tokens
+    #[arg(long)]
+    pub(crate) danger_accept_rollback: bool,
 }

@@ -24,7 +24,10 @@ impl EnvironmentService for Door {
         made.map(|made| Response::new(encode::environment(made, 0))).map_err(|error| status::of(&error))
     }
 
-    async fn list(&self, request: Request<pb::ListEnvironmentsRequest>) -> Result<Response<pb::ListEnvironmentsResponse>, Status> {
+    async fn list(
+        &self,
+        request: Request<pb::ListEnvironmentsRequest>,
+    ) -> Result<Response<pb::ListEnvironmentsResponse>, Status> {
         let caller = self.caller(&request)?;
         let found = self.service.environments(&caller, None).await.map_err(|error| status::of(&error))?;
         let environments = found.into_iter().map(|(environment, states)| encode::environment(environment, states)).collect();

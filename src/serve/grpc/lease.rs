@@ -39,11 +39,9 @@ impl LeaseService for Door {
             let event = match told {
                 Told::Queued(place) => Event::Queued(encode::queued(place)),
                 Told::Granted(granted) => Event::Granted(encode::granted(*granted)),
-                Told::Lost { token, kind, message } => Event::Lost(pb::Lost {
-                    token: token.map_or(0, |token| token.0),
-                    reason: encode::loss(kind).into(),
-                    message,
-                }),
+                Told::Lost { token, kind, message } => {
+                    Event::Lost(pb::Lost { token: token.map_or(0, |token| token.0), reason: encode::loss(kind).into(), message })
+                }
             };
             pb::AcquireResponse { event: Some(event) }
         });

@@ -141,7 +141,8 @@ impl StateService for Door {
         let caller = self.caller(&request)?;
         let pb::PurgeRequest { state, version, request_id } = request.into_inner();
         let (id, state) = (decode::request_id(&request_id)?, decode::name(&state)?);
-        let purged = self.service.purge(&caller, id, state, decode::version(version)).await.map_err(|error| status::of(&error))?;
+        let purged =
+            self.service.purge(&caller, id, state, decode::version(version)).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(pb::PurgeResponse { purged }))
     }
 
@@ -163,7 +164,10 @@ impl StateService for Door {
         wrote(&environment, self.service.promote(&caller, under, draft, rewrite).await)
     }
 
-    async fn discard_draft(&self, request: Request<pb::DiscardDraftRequest>) -> Result<Response<pb::DiscardDraftResponse>, Status> {
+    async fn discard_draft(
+        &self,
+        request: Request<pb::DiscardDraftRequest>,
+    ) -> Result<Response<pb::DiscardDraftResponse>, Status> {
         let caller: Caller = self.caller(&request)?;
         let pb::DiscardDraftRequest { state, draft, request_id } = request.into_inner();
         let (id, state) = (decode::request_id(&request_id)?, decode::name(&state)?);

@@ -33,10 +33,10 @@ pub enum OpenError {
     Damaged { file: PathBuf, what: String },
     #[error(
         "{} is older than its sidecar says (commit {found}, last seen {known}): the file was rolled back or replaced; \
-         put the newer file back, or start with --accept-rollback, which raises the epoch of all tokens", .file.display()
+         put the newer file back, or start with --danger-accept-rollback, which raises the epoch of all tokens", .file.display()
     )]
     RolledBack { file: PathBuf, found: u64, known: u64 },
-    #[error("the sidecar of {} belongs to another database; put the right pair together, or start with --accept-rollback", .0.display())]
+    #[error("the sidecar of {} belongs to another database; put the right pair together, or start with --danger-accept-rollback", .0.display())]
     Sidecar(PathBuf),
     #[error("cannot open {}: {cause}; check space and permissions", .file.display())]
     Engine { file: PathBuf, cause: rusqlite::Error },
