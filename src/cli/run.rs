@@ -1,5 +1,6 @@
 //! `run`: a command under a lease.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -61,21 +62,22 @@ fn child_environment(context: &Context, lease: &LeaseRef) -> Result<Vec<(String,
         (environ::FENCE.to_owned(), lease.token.to_string()),
         (environ::SERVER.to_owned(), context.connection.server.clone()),
     ];
-    let mut path = |name: &str, path: &std::path::Path| {
-        // The command may change its directory.
-        let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        match whole.into_os_string().into_string() {
-            Ok(text) => Ok(variables.push((name.to_owned(), text))),
-            Err(_) => Err(Failure::usage(format!("the path for {name} is not UTF-8"), "use another path")),
-        }
-    };
     if let TokenSource::File(file) = &context.connection.token {
-        path(environ::TOKEN_FILE, file)?;
+        variables.push((environ::TOKEN_FILE.to_owned(), whole(file)?));
     }
     if let Some(file) = &context.connection.ca_file {
-        path(environ::CA_FILE, file)?;
+        variables.push((environ::CA_FILE.to_owned(), whole(file)?));
     }
     Ok(variables)
+}
+
+/// The path from the root: the command may change its directory.
+fn whole(path: &Path) -> Result<String, Failure> {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    whole
+        .into_os_string()
+        .into_string()
+        .map_err(|_| Failure::usage(format!("{} is not UTF-8", path.display()), "use another path"))
 }
 
 /// Waits for the command; forwards signals to it, and stops it when the lease is not sure any more. Also tells whether it was stopped.

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures_util::Stream;
 use leasehold::pb::v1::environment_service_server::{EnvironmentService, EnvironmentServiceServer};
@@ -14,7 +13,7 @@ use leasehold::pb::v1::watch_service_server::{WatchService, WatchServiceServer};
 use leasehold::pb::v1::*;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::Server;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -43,11 +42,13 @@ pub(crate) struct Seen {
 #[derive(Clone, Default)]
 struct Fake {
     seen: Arc<Mutex<Seen>>,
+    broken: watch::Sender<bool>,
 }
 
 pub(crate) struct FakeServer {
     address: String,
     seen: Arc<Mutex<Seen>>,
+    broken: watch::Sender<bool>,
     _runtime: Runtime,
 }
 
@@ -57,7 +58,7 @@ impl FakeServer {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let fake = Fake::default();
-        let seen = Arc::clone(&fake.seen);
+        let (seen, broken) = (Arc::clone(&fake.seen), fake.broken.clone());
         let guard = |request: Request<()>| match request.metadata().get("authorization") {
             Some(value) if value == format!("Bearer {TOKEN}").as_str() => Ok(request),
             _ => Err(refused(Code::Unauthenticated, "UNAUTHENTICATED", "no such token", &[("next", "check the token")])),
@@ -73,7 +74,7 @@ impl FakeServer {
                 .serve_with_incoming(TcpListenerStream::new(listener))
                 .await
         });
-        Self { address, seen, _runtime: runtime }
+        Self { address, seen, broken, _runtime: runtime }
     }
 
     /// The binary, with this server and its token in the environment.
@@ -85,6 +86,11 @@ impl FakeServer {
 
     pub(crate) fn seen(&self) -> Seen {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// Breaks the leases on all states.
+    pub(crate) fn break_leases(&self) {
+        self.broken.send_replace(true);
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -167,12 +173,14 @@ impl LeaseService for Fake {
             }
             _ => sender.try_send(Ok(granted(false, ttl_ms))).unwrap(),
         }
+        let mut broken = self.broken.subscribe();
         tokio::spawn(async move {
-            if state_breaks(&request.state) {
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                let lost = Lost { token: FENCE, reason: LossReason::Broken.into(), message: "by alice: stuck".into() };
-                let _ = sender.send(Ok(AcquireResponse { event: Some(acquire_response::Event::Lost(lost)) })).await;
+            tokio::select! {
+                _ = broken.wait_for(|broken| *broken) => {}
+                () = sender.closed() => return,
             }
+            let lost = Lost { token: FENCE, reason: LossReason::Broken.into(), message: "by alice: stuck".into() };
+            let _ = sender.send(Ok(AcquireResponse { event: Some(acquire_response::Event::Lost(lost)) })).await;
             sender.closed().await;
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
@@ -225,11 +233,6 @@ impl LeaseService for Fake {
     async fn list_tickets(&self, _: Request<ListTicketsRequest>) -> Answer<ListTicketsResponse> {
         Ok(Response::new(ListTicketsResponse::default()))
     }
-}
-
-/// The lease on these is broken a moment after it was granted.
-fn state_breaks(state: &str) -> bool {
-    state == "dev/broken"
 }
 
 #[tonic::async_trait]

@@ -1,5 +1,7 @@
 //! The command line as its users see it: real processes, one behaviour per file.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod completions;
 mod doctor;
 mod fake;

@@ -13,7 +13,7 @@ impl Show for Environment {
     }
 
     fn card(&self) -> Vec<(&'static str, String)> {
-        let settings = self.settings.clone().unwrap_or_default();
+        let settings = self.settings.unwrap_or_default();
         let or_empty = |value: Option<String>| value.unwrap_or_default();
         // A delay of nothing is worth telling.
         let duration = |value: Option<u64>| or_empty(value.map(|ms| if ms == 0 { "0s".to_owned() } else { span(ms) }));

@@ -25,10 +25,16 @@ async fn held(fake: &Fake) -> (Client, Lease) {
     (client, lease)
 }
 
+/// A lease that is never told of its loss fails the test instead of renewing for ever.
+async fn lost_in_an_hour(lease: &Lease) -> Loss {
+    tokio::time::timeout(Duration::from_secs(3600), lease.lost()).await.expect("the loss is told")
+}
+
 /// Waits for a state that is not `Held`, and tells when it came.
 async fn next_trouble(lease: &Lease) -> (Instant, State) {
     let mut views = lease.subscribe();
-    let view = views.wait_for(|view| view.state != State::Held).await.unwrap().clone();
+    let trouble = views.wait_for(|view| view.state != State::Held);
+    let view = tokio::time::timeout(Duration::from_secs(3600), trouble).await.expect("trouble comes").unwrap().clone();
     (clock::now(), view.state)
 }
 
@@ -132,7 +138,7 @@ async fn broken_lease_is_told_at_once() {
     sleep(Duration::from_secs(5)).await;
     let told = clock::now();
     fake.tell(lost(7, LossReason::Broken)).await;
-    let loss = lease.lost().await;
+    let loss = lost_in_an_hour(&lease).await;
     assert!(near(clock::now(), told), "{:?} late", clock::now() - told);
     assert_eq!(loss, Loss::Told { reason: LossReason::Broken, message: "by alice".into() });
 }
@@ -150,7 +156,7 @@ async fn silence_counts_from_the_sending_not_from_the_answer() {
     let (silent_at, state) = next_trouble(&lease).await;
     assert_eq!(state, State::Silent);
     assert!(near(silent_at, sent + TTL * 2 / 3), "soft after {:?}", silent_at - sent);
-    let loss = lease.lost().await;
+    let loss = lost_in_an_hour(&lease).await;
     let lost_at = clock::now();
     assert!(matches!(loss, Loss::Silent { .. }));
     assert!(near(lost_at, sent + TTL * 9 / 10 + DELAY), "hard after {:?}", lost_at - sent);
@@ -162,7 +168,7 @@ async fn lost_lease_is_renewed_no_more() {
     let fake = Fake::start();
     fake.script_renewals((0..100).map(|_| Renewal::No(Status::unavailable("down"))));
     let (_client, lease) = held(&fake).await;
-    lease.lost().await;
+    lost_in_an_hour(&lease).await;
     sleep(TTL).await;
     let tries = fake.seen().renewals.len();
     sleep(TTL * 10).await;
@@ -201,7 +207,7 @@ async fn refused_renewal_is_a_loss() {
     let fake = Fake::start();
     fake.script_renewals([Renewal::No(refused(Code::Aborted, "LEASE_LOST", &[]))]);
     let (_client, lease) = held(&fake).await;
-    let Loss::Refused { reason, .. } = lease.lost().await else { panic!("another loss") };
+    let Loss::Refused { reason, .. } = lost_in_an_hour(&lease).await else { panic!("another loss") };
     assert_eq!(reason, "LEASE_LOST");
     assert_eq!(fake.seen().renewals.len(), 1);
 }
@@ -219,7 +225,7 @@ async fn broken_holder_stream_is_taken_up_again_while_renewals_go_on() {
     assert!(acquires.iter().all(|(_, request)| *request == acquires[0].1));
     assert!(!fake.seen().renewals.is_empty());
     fake.tell(lost(7, LossReason::Ended)).await;
-    assert!(matches!(lease.lost().await, Loss::Told { reason: LossReason::Ended, .. }));
+    assert!(matches!(lost_in_an_hour(&lease).await, Loss::Told { reason: LossReason::Ended, .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,7 +235,7 @@ async fn acquire_that_is_dead_when_asked_again_is_a_loss() {
     fake.script_acquire([Err(refused(Code::Aborted, "ACQUIRE_DEAD", &[]))]);
     fake.break_streams();
     let started = clock::now();
-    let Loss::Refused { reason, .. } = lease.lost().await else { panic!("another loss") };
+    let Loss::Refused { reason, .. } = lost_in_an_hour(&lease).await else { panic!("another loss") };
     assert_eq!(reason, "ACQUIRE_DEAD");
     assert!(clock::now() - started < Duration::from_secs(1));
 }
