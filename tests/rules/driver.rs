@@ -18,7 +18,7 @@ use leasehold::store::{Later, Query, Rows};
 
 use crate::engine::{Engine, Start};
 use crate::history::{Actor, Ask, At, Call, Draft, History, Kept, Lock, Mode, Origin, Record, Reply, Request, Seen, Token, Version, View, What, Write};
-use crate::script::{ACTORS, Doc, ENVIRONMENTS, ExpectOf, How, Id, Kind, LOCKS, Read, Step, TokenOf};
+use crate::script::{ACTORS, Doc, ENVIRONMENTS, ExpectOf, How, Id, Kind, LAST_GRANTED, LAST_QUEUED, LOCKS, Read, Step, TokenOf};
 
 mod translate;
 
@@ -53,7 +53,7 @@ struct Reckoning {
 #[derive(Default)]
 struct Known {
     grants: [Vec<(Token, Actor)>; LOCKS.len()],
-    tickets: [Vec<u64>; LOCKS.len()],
+    tickets: [Vec<(u64, Actor)>; LOCKS.len()],
     versions: [Vec<Version>; LOCKS.len()],
     drafts: [Vec<u128>; LOCKS.len()],
     tried: [Option<(u64, Option<(u64, u64)>)>; LOCKS.len()],
@@ -89,14 +89,14 @@ impl Driver {
 
     /// Does one step.
     pub(crate) fn step(&mut self, step: Step) {
-        match step {
+        match self.whose(step) {
             Step::Acquire(actor, lock, how, id) => {
                 let ask = ask(how);
                 self.send(actor, id, Call::Acquire { actor, lock, ask });
             }
             Step::Refresh(actor, lock) => self.send(actor, Id::None, Call::Refresh { actor, lock }),
             Step::Cancel(actor, lock, nth, id) => {
-                let ticket = nth.map(|nth| back(&self.known.tickets[lock], nth).copied().unwrap_or(99));
+                let ticket = nth.map(|nth| back(&self.known.tickets[lock], nth).map_or(99, |(ticket, _)| *ticket));
                 self.send(actor, id, Call::Cancel { actor, lock, ticket });
             }
             Step::Renew(actor, lock, token, ttl) => {
@@ -149,11 +149,40 @@ impl Driver {
                     self.tick();
                 }
             }
+            Step::Late(beats) => {
+                for _ in 0..beats {
+                    self.source.advance(Duration::from_secs(2));
+                    self.step(Step::Refresh(3, LOCKS.len() - 1));
+                }
+            }
+            Step::Lapse(lock) => {
+                self.step(Step::Pass(5_500));
+                self.step(Step::Reacquire(LAST_GRANTED, lock, TokenOf::Own(0), Id::Fresh));
+            }
             Step::Tick => self.tick(),
             Step::WallStep(ms) if self.wall_steps => self.source.step_wall(ms),
             Step::WallStep(_) => {}
             Step::Restart(reading) => self.restart(Duration::from_millis(reading)),
         }
+    }
+
+    /// The step with its actor.
+    fn whose(&self, mut step: Step) -> Step {
+        if let Step::Refresh(actor, lock)
+        | Step::Cancel(actor, lock, ..)
+        | Step::Renew(actor, lock, ..)
+        | Step::Release(actor, lock, ..)
+        | Step::Reacquire(actor, lock, ..)
+        | Step::Break { actor, lock, .. }
+        | Step::Write(actor, lock, ..) = &mut step
+        {
+            *actor = match *actor {
+                LAST_GRANTED => self.known.grants[*lock].last().map_or(0, |(_, actor)| *actor),
+                LAST_QUEUED => self.known.tickets[*lock].last().map_or(0, |(_, actor)| *actor),
+                actor => actor,
+            };
+        }
+        step
     }
 
     /// The last answer.
@@ -184,8 +213,11 @@ impl Driver {
         let views: Vec<_> = call.lock().map(|lock| self.view(lock, at)).into_iter().collect();
         let said = views.first().map(|(_, said)| *said);
         let views = views.into_iter().map(|(view, _)| view).collect();
-        self.known.learn(&call, &reply, &events, &views);
+        self.known.learn(&call, &reply, &events);
+        let kept = call.lock().filter(|_| matches!(reply, Reply::Refused { draft: Some(_), .. }));
         self.history.0.push(Record { at, said, call, request, reply, events, views, kept: None });
+        // A draft that was promised is looked for.
+        kept.into_iter().for_each(|lock| self.read(lock, Read::Drafts));
     }
 
     fn tick(&mut self) {
@@ -193,7 +225,7 @@ impl Driver {
         self.clock.durable = at;
         self.engine().tick();
         let events = self.events();
-        self.known.learn(&Call::Tick, &Reply::Nothing, &events, &Vec::new());
+        self.known.learn(&Call::Tick, &Reply::Nothing, &events);
         self.history.0.push(Record {
             at,
             said: None,
@@ -209,8 +241,7 @@ impl Driver {
     fn restart(&mut self, reading: Duration) {
         self.source.set_monotonic(reading);
         self.engine = self.engine.take().map(Engine::restart);
-        let (locks, now) = self.rows(Query::Locks { prefix: Prefix::default(), all: true, after: None, limit: 1 });
-        let _: Vec<View> = locks;
+        let (_, now) = self.rows(Query::Locks { prefix: Prefix::default(), all: true, after: None, limit: 1 });
         // Beats that no commit carried are lost with the process.
         let bounds = self.clock.durable..=self.clock.store;
         self.clock = Reckoning { store: if bounds.contains(&now) { now } else { *bounds.end() }, source: reading, durable: now };
@@ -323,7 +354,7 @@ impl Driver {
     fn token(&self, actor: Actor, lock: Lock, token: TokenOf) -> Token {
         let grants = &self.known.grants[lock];
         let newest = match token {
-            TokenOf::Own(nth) => grants.iter().rev().filter(|(_, whose)| *whose == actor).nth(nth),
+            TokenOf::Own(nth) => grants.iter().rev().filter(|(_, whose)| *whose == actor).nth(nth).or(grants.last()),
             TokenOf::Any(nth) => back(grants, nth),
             TokenOf::Forged(zero) => return if zero { 0 } else { 1 << 62 },
         };
@@ -485,11 +516,11 @@ impl Reckoning {
 }
 
 impl Known {
-    fn learn(&mut self, call: &Call, reply: &Reply, events: &[Seen], views: &Vec<View>) {
+    fn learn(&mut self, call: &Call, reply: &Reply, events: &[Seen]) {
         for seen in events {
             match (&seen.what, seen.lock) {
                 (What::Granted { token, actor, .. }, Some(lock)) => self.grants[lock].push((*token, *actor)),
-                (What::Queued { ticket, .. }, Some(lock)) => self.tickets[lock].push(*ticket),
+                (What::Queued { ticket, actor, .. }, Some(lock)) => self.tickets[lock].push((*ticket, *actor)),
                 (What::Draft(draft), Some(lock)) => self.drafts[lock].push(*draft),
                 (What::Environment("deleted"), _) => {
                     for (lock, _) in LOCKS.iter().enumerate().filter(|(_, (env, _))| *env == ENVIRONMENTS[seen.env]) {
@@ -503,7 +534,6 @@ impl Known {
         if let (Some(lock), Reply::Wrote { version, replayed: false }) = (call.lock(), reply) {
             self.versions[lock].push(version.clone());
         }
-        let _ = views;
     }
 }
 

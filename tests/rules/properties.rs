@@ -24,7 +24,10 @@ fn run(start: Start, seed: u64) {
     });
     match judged {
         Ok(()) => {}
-        Err(TestError::Fail(why, script)) => panic!("seed {seed} fails: {why}\nwith {script:#?}"),
+        Err(TestError::Fail(why, script)) => {
+            let steps: String = script.iter().map(|step| format!("    {step:?},\n")).collect();
+            panic!("seed {seed} fails with\n{steps}{why}")
+        }
         Err(TestError::Abort(why)) => panic!("seed {seed} was given up: {why}"),
     }
 }

@@ -8,6 +8,10 @@ use proptest::prelude::*;
 pub(crate) const ACTORS: [(&str, &str); 4] = [("alice", "s1"), ("alice", "s2"), ("bob", "s1"), ("bob", "s3")];
 /// The locks: two in one environment, one in another.
 pub(crate) const LOCKS: [(&str, &str); 3] = [("one", "a"), ("one", "net/b"), ("two", "a")];
+/// Stands for the actor that was granted the lock last.
+pub(crate) const LAST_GRANTED: usize = ACTORS.len();
+/// Stands for the actor that queued for the lock last.
+pub(crate) const LAST_QUEUED: usize = ACTORS.len() + 1;
 /// The environments.
 pub(crate) const ENVIRONMENTS: [&str; 2] = ["one", "two"];
 
@@ -112,6 +116,10 @@ pub(crate) enum Step {
     Advance(u64),
     /// Time passes in steps of half a second, swept after each.
     Pass(u64),
+    /// Time passes and nobody sweeps, while the store works on another lock.
+    Late(u64),
+    /// The lock's holder is silent for longer than its ttl, and then takes its lease again.
+    Lapse(usize),
     Tick,
     WallStep(i64),
     /// Killed and started, with the monotonic clock at another reading.
@@ -124,39 +132,64 @@ pub(crate) fn scripts() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let actor = || 0..ACTORS.len();
-    // Most of the crowd is at one lock.
-    let lock = || prop_oneof![6 => Just(0_usize), 2 => Just(1_usize), 1 => Just(2_usize)];
     let env = || prop_oneof![3 => Just(0_usize), 1 => Just(1_usize)];
-    let id = || prop_oneof![2 => Just(Id::None), 8 => Just(Id::Fresh), 1 => (0..4_usize).prop_map(Id::Reused)];
     prop_oneof![
-        16 => (actor(), lock(), how(), id()).prop_map(|(a, l, h, i)| Step::Acquire(a, l, h, i)),
-        2 => (actor(), lock()).prop_map(|(a, l)| Step::Refresh(a, l)),
-        2 => (actor(), lock(), proptest::option::of(0..4_usize), id()).prop_map(|(a, l, t, i)| Step::Cancel(a, l, t, i)),
-        8 => (actor(), lock(), token(), ttl()).prop_map(|(a, l, t, d)| Step::Renew(a, l, t, d)),
-        6 => (actor(), lock(), token(), proptest::bool::weighted(0.25)).prop_map(|(a, l, t, b)| Step::Release(a, l, t, b)),
-        5 => (actor(), lock(), token(), id()).prop_map(|(a, l, t, i)| Step::Reacquire(a, l, t, i)),
-        4 => (actor(), lock(), proptest::option::weighted(0.7, token()), any::<bool>(), proptest::option::weighted(0.4, how()), id())
-            .prop_map(|(actor, lock, token, now, take, id)| Step::Break { actor, lock, token, now, take, id }),
-        1 => (actor(), lock(), id()).prop_map(|(a, l, i)| Step::Freeze(a, l, i)),
-        3 => (actor(), lock(), id()).prop_map(|(a, l, i)| Step::Unfreeze(a, l, i)),
-        16 => (actor(), lock(), token(), expect(), kind(), id()).prop_map(|(a, l, t, e, k, i)| Step::Write(a, l, t, e, k, i)),
-        1 => (actor(), lock(), 0..3_usize, id()).prop_map(|(a, l, n, i)| Step::Discard(a, l, n, i)),
-        1 => (actor(), lock(), proptest::option::of(0..3_usize), id()).prop_map(|(a, l, n, i)| Step::Purge(a, l, n, i)),
-        1 => (env(), id()).prop_map(|(e, i)| Step::CreateEnvironment(e, i)),
-        1 => (env(), any::<bool>(), id()).prop_map(|(e, f, i)| Step::DeleteEnvironment(e, f, i)),
-        1 => (env(), id()).prop_map(|(e, i)| Step::FreezeEnvironment(e, i)),
-        3 => (env(), id()).prop_map(|(e, i)| Step::UnfreezeEnvironment(e, i)),
-        1 => (env(), 0..5_u64).prop_map(|(e, s)| Step::SetDelay(e, s)),
-        1 => env().prop_map(Step::Recreate),
-        6 => (0..6_usize).prop_map(Step::Replay),
-        4 => (lock(), read()).prop_map(|(l, r)| Step::Read(l, r)),
-        6 => prop_oneof![3 => 50..900_u64, 2 => 1_000..2_000_u64, 1 => 2_001..3_600_000_u64].prop_map(Step::Advance),
-        8 => prop_oneof![6 => 500..4_000_u64, 3 => 4_000..12_000_u64, 1 => 20_000..45_000_u64].prop_map(Step::Pass),
-        2 => Just(Step::Tick),
-        3 => prop_oneof![Just(3_600_000_i64), Just(-3_600_000_i64), -5_000..5_000_i64].prop_map(Step::WallStep),
-        3 => prop_oneof![Just(0_u64), 0..10_000_000_u64].prop_map(Step::Restart),
+        60 => (actor(), lock(), how(), id()).prop_map(|(a, l, h, i)| Step::Acquire(a, l, h, i)),
+        8 => (waiter(), lock()).prop_map(|(a, l)| Step::Refresh(a, l)),
+        8 => (waiter(), lock(), proptest::option::of(0..4_usize), id()).prop_map(|(a, l, t, i)| Step::Cancel(a, l, t, i)),
+        30 => (user(), lock(), token(), ttl()).prop_map(|(a, l, t, d)| Step::Renew(a, l, t, d)),
+        16 => (user(), lock(), token(), proptest::bool::weighted(0.25)).prop_map(|(a, l, t, b)| Step::Release(a, l, t, b)),
+        12 => (user(), lock(), token(), id()).prop_map(|(a, l, t, i)| Step::Reacquire(a, l, t, i)),
+        12 => breaks(),
+        2 => (actor(), lock(), id()).prop_map(|(a, l, i)| Step::Freeze(a, l, i)),
+        8 => (actor(), lock(), id()).prop_map(|(a, l, i)| Step::Unfreeze(a, l, i)),
+        60 => (user(), lock(), token(), expect(), kind(), id()).prop_map(|(a, l, t, e, k, i)| Step::Write(a, l, t, e, k, i)),
+        4 => (actor(), lock(), 0..3_usize, id()).prop_map(|(a, l, n, i)| Step::Discard(a, l, n, i)),
+        4 => (actor(), lock(), proptest::option::of(0..3_usize), id()).prop_map(|(a, l, n, i)| Step::Purge(a, l, n, i)),
+        4 => (env(), id()).prop_map(|(e, i)| Step::CreateEnvironment(e, i)),
+        2 => (env(), any::<bool>(), id()).prop_map(|(e, f, i)| Step::DeleteEnvironment(e, f, i)),
+        2 => (env(), id()).prop_map(|(e, i)| Step::FreezeEnvironment(e, i)),
+        8 => (env(), id()).prop_map(|(e, i)| Step::UnfreezeEnvironment(e, i)),
+        3 => (env(), 0..5_u64).prop_map(|(e, s)| Step::SetDelay(e, s)),
+        2 => env().prop_map(Step::Recreate),
+        24 => (0..6_usize).prop_map(Step::Replay),
+        14 => (lock(), read()).prop_map(|(l, r)| Step::Read(l, r)),
+        24 => prop_oneof![3 => 50..900_u64, 2 => 1_000..2_000_u64, 1 => 2_001..3_600_000_u64].prop_map(Step::Advance),
+        24 => prop_oneof![6 => 500..4_000_u64, 3 => 4_000..12_000_u64, 1 => 20_000..45_000_u64].prop_map(Step::Pass),
+        6 => Just(Step::Tick),
+        8 => (2..10_u64).prop_map(Step::Late),
+        4 => lock().prop_map(Step::Lapse),
+        10 => prop_oneof![Just(3_600_000_i64), Just(-3_600_000_i64), -5_000..5_000_i64].prop_map(Step::WallStep),
+        8 => prop_oneof![Just(0_u64), 0..10_000_000_u64].prop_map(Step::Restart),
     ]
+}
+
+fn actor() -> impl Strategy<Value = usize> {
+    0..ACTORS.len()
+}
+
+/// Mostly the one who was granted the lock last: others have little to use.
+fn user() -> impl Strategy<Value = usize> {
+    prop_oneof![3 => Just(LAST_GRANTED), 2 => actor()]
+}
+
+fn waiter() -> impl Strategy<Value = usize> {
+    prop_oneof![2 => Just(LAST_QUEUED), 1 => Just(LAST_GRANTED), 1 => actor()]
+}
+
+/// Most of the crowd is at one lock.
+fn lock() -> impl Strategy<Value = usize> {
+    prop_oneof![8 => Just(0_usize), 2 => Just(1_usize), 1 => Just(2_usize)]
+}
+
+fn breaks() -> impl Strategy<Value = Step> {
+    let (one, take) = (proptest::option::weighted(0.7, token()), proptest::option::weighted(0.4, how()));
+    (user(), lock(), one, any::<bool>(), take, id())
+        .prop_map(|(actor, lock, token, now, take, id)| Step::Break { actor, lock, token, now, take, id })
+}
+
+fn id() -> impl Strategy<Value = Id> {
+    prop_oneof![4 => Just(Id::None), 20 => Just(Id::Fresh), 1 => (0..4_usize).prop_map(Id::Reused)]
 }
 
 fn how() -> impl Strategy<Value = How> {
@@ -166,7 +199,7 @@ fn how() -> impl Strategy<Value = How> {
 }
 
 fn ttl() -> impl Strategy<Value = Option<u64>> {
-    prop_oneof![6 => Just(None), 4 => (2..12_u64).prop_map(Some), 1 => Just(Some(1)), 1 => Just(Some(61))]
+    prop_oneof![16 => Just(None), 12 => (2..12_u64).prop_map(Some), 1 => Just(Some(1)), 1 => Just(Some(61))]
 }
 
 fn token() -> impl Strategy<Value = TokenOf> {
