@@ -11,7 +11,7 @@ use leasehold::store::clock::{ManualSource, Source};
 use leasehold::store::memory::{Image, Memory};
 
 /// A store that the harness can tick and kill.
-pub(crate) trait Engine {
+pub(crate) trait Engine: Send + Sync + 'static {
     /// The store under test.
     fn store(&self) -> &dyn Store;
 

@@ -135,8 +135,14 @@ pub(super) fn no_queue_jumping(look: &Look<'_>) -> Result<(), String> {
                 demand(matches!(call, Call::Break { take: Some(_), .. }), || format!("{call:?} went before the queue"))
             }
             (What::Gone { ticket }, call) => {
-                let live = queue.live_tickets(at).any(|live| live.id == *ticket);
-                demand(!live || matches!(call, Call::Cancel { .. }), || format!("ticket {ticket} left the queue alive"))
+                let live = queue.live_tickets(at).find(|live| live.id == *ticket);
+                let right = live.is_none_or(|live| match call {
+                    Call::Cancel { .. } => true,
+                    // Who passes the queue leaves it.
+                    Call::Reacquire { actor, .. } | Call::Break { actor, take: Some(_), .. } => *actor == live.actor,
+                    _ => false,
+                });
+                demand(right, || format!("ticket {ticket} left the queue alive"))
             }
             _ => Ok(()),
         }

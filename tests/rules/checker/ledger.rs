@@ -289,13 +289,8 @@ impl LockFacts {
     fn answer(&mut self, record: &Record, replay: bool) {
         let at = record.at;
         match (&record.call, &record.reply) {
-            (Call::Acquire { .. }, Reply::Held { token, claimed: true, .. }) => self.claim(*token, at),
-            (Call::Acquire { ask, .. }, Reply::Queued { ticket, .. }) => {
-                if let Some(ticket) = self.tickets.iter_mut().find(|other| other.id == *ticket) {
-                    ticket.ask.polls = ask.polls;
-                    ticket.deadline = at + ticket_life(ask.polls);
-                }
-            }
+            (Call::Break { take: Some(ask), .. }, Reply::Broken { then: Some(then), .. }) if replay => self.asked(ask, then, at),
+            (Call::Acquire { ask, .. }, reply) => self.asked(ask, reply, at),
             (Call::Refresh { .. }, Reply::Queued { ticket, .. }) => {
                 if let Some(ticket) = self.tickets.iter_mut().find(|other| other.id == *ticket) {
                     ticket.deadline = at + ticket_life(ticket.ask.polls);
@@ -322,6 +317,20 @@ impl LockFacts {
             (Call::Write { write, .. }, Reply::Refused { draft: Some(draft), .. }) if !replay => {
                 if let (Some(digest), false) = (write.bytes, self.drafts.iter().any(|other| other.id == *draft)) {
                     self.drafts.insert(0, Draft { id: *draft, digest, intact: true });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Asking for what one has refreshes a ticket, and claims an offer if it polls.
+    fn asked(&mut self, ask: &Ask, reply: &Reply, at: At) {
+        match reply {
+            Reply::Held { token, claimed: true, .. } => self.claim(*token, at),
+            Reply::Queued { ticket, .. } => {
+                if let Some(ticket) = self.tickets.iter_mut().find(|other| other.id == *ticket) {
+                    ticket.ask.polls = ask.polls;
+                    ticket.deadline = at + ticket_life(ask.polls);
                 }
             }
             _ => {}

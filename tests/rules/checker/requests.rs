@@ -20,8 +20,8 @@ pub(super) fn one_effect(look: &Look<'_>) -> Result<(), String> {
     if prior.request.digest != request.digest {
         return demand(refused == Some("REQUEST_ID_REUSED"), || format!("another request, and the answer {:?}", look.record.reply));
     }
-    // What an acquire or a reacquire got is told as it is now: invariant 8.
-    let renewed = matches!(look.record.call, Call::Acquire { .. } | Call::Reacquire { .. });
+    // What was taken is told as it is now: invariant 8.
+    let renewed = takes(&look.record.call);
     demand(renewed || as_then(&prior.reply) == as_then(&look.record.reply), || {
         format!("{:?} is repeated as {:?}", prior.reply, look.record.reply)
     })
@@ -37,34 +37,48 @@ fn as_then(reply: &Reply) -> Reply {
 
 /// 8. "A replayed acquire whose lease has died since says so."
 ///
-/// One that lives is told as it is.
+/// One that lives is told as it is. The same for what a reacquire or a break took.
 pub(super) fn dead_acquire_says_so(look: &Look<'_>) -> Result<(), String> {
     let (Some(prior), Some(request), Some(lock)) = (look.prior, look.record.request, look.record.call.lock()) else { return Ok(()) };
-    let acquires = matches!(look.record.call, Call::Acquire { .. } | Call::Reacquire { .. });
+    let acquires = takes(&look.record.call);
     let refused = look.record.reply.refused();
     if !acquires || request.digest != prior.request.digest || refused == Some("ENVIRONMENT_NOT_FOUND") || prior.call != look.record.call {
         return Ok(());
     }
     let facts = &look.after.locks[lock];
-    let token = match &prior.reply {
+    let (first, again) = (taken(&prior.reply), taken(&look.record.reply));
+    let token = match first {
         Reply::Held { token, .. } => Some(*token),
         Reply::Queued { ticket, .. } => facts.served.iter().find(|(served, _)| served == ticket).map(|(_, token)| *token),
         _ => None,
     };
-    let ticket = match &prior.reply {
+    let ticket = match first {
         // Tickets are numbered anew in an environment that was deleted since.
         Reply::Queued { .. } if look.after.environments[env_of(lock)].generation > 0 => return Ok(()),
         Reply::Queued { ticket, .. } => facts.live_tickets(look.record.at).find(|live| live.id == *ticket).map(|live| live.id),
         _ => None,
     };
     let held = token.filter(|token| facts.live_holders(look.record.at).any(|holder| holder.token == *token));
-    let right = match (&look.record.reply, held, ticket) {
+    let right = match (again, held, ticket) {
         (Reply::Held { token, .. }, Some(held), _) => *token == held,
         (Reply::Queued { ticket, .. }, None, Some(waits)) => *ticket == waits,
         (Reply::Refused { code: "ACQUIRE_DEAD", .. }, None, None) => true,
         _ => false,
     };
     demand(right, || format!("{:?} got {:?}, and is repeated as {:?}", look.record.call, (token, ticket, held), look.record.reply))
+}
+
+/// Whether the call asks for a lease for its caller.
+fn takes(call: &Call) -> bool {
+    matches!(call, Call::Acquire { .. } | Call::Reacquire { .. } | Call::Break { take: Some(_), .. })
+}
+
+/// What the caller got.
+fn taken(reply: &Reply) -> &Reply {
+    match reply {
+        Reply::Broken { then: Some(then), .. } => then,
+        other => other,
+    }
 }
 
 /// 12. "Steps of any wall clock change no decision": store time is the last beat's plus what the monotonic source moved since, 2 s at
