@@ -17,7 +17,10 @@ use leasehold::store::clock::{ManualSource, Source};
 use leasehold::store::{Later, Query, Rows};
 
 use crate::engine::{Engine, Start};
-use crate::history::{Actor, Ask, At, Call, Draft, History, Kept, Lock, Mode, Origin, Record, Reply, Request, Seen, Token, Version, View, What, Write};
+use crate::history::{
+    Actor, Ask, At, Call, Draft, History, Kept, Lock, Mode, Origin, Record, Reply, Request, Seen, Token, Version, View, What,
+    Write,
+};
 use crate::script::{ACTORS, Doc, ENVIRONMENTS, ExpectOf, How, Id, Kind, LAST_GRANTED, LAST_QUEUED, LOCKS, Read, Step, TokenOf};
 
 mod translate;
@@ -82,7 +85,8 @@ impl Driver {
         source.step_wall(WALL_START);
         let engine = Some(start(Arc::clone(&source)));
         let clock = Reckoning { source: source.monotonic(), ..Reckoning::default() };
-        let mut driver = Self { engine, source, clock, known: Known::default(), history: History::default(), fresh: 0, wall_steps };
+        let mut driver =
+            Self { engine, source, clock, known: Known::default(), history: History::default(), fresh: 0, wall_steps };
         (0..ENVIRONMENTS.len()).for_each(|env| driver.step(Step::CreateEnvironment(env, Id::None)));
         driver
     }
@@ -185,12 +189,27 @@ impl Driver {
         step
     }
 
-    /// The last answer.
-    pub(crate) fn last(&self) -> &Record {
-        self.history.0.last().expect("something was called")
+    /// Makes one call of one's own, under a fresh request id.
+    pub(crate) fn call(&mut self, actor: Actor, call: Call) -> Reply {
+        let next = self.history.0.len();
+        self.send(actor, Id::Fresh, call);
+        self.history.0[next].reply.clone()
     }
 
-    fn engine(&self) -> &dyn Engine {
+    /// The last request that had an id, once more.
+    pub(crate) fn repeat(&mut self, nth: usize) -> Reply {
+        let next = self.history.0.len();
+        self.step(Step::Replay(nth));
+        self.history.0[next].reply.clone()
+    }
+
+    /// A lock as a reader sees it now.
+    pub(crate) fn look(&self, lock: Lock) -> View {
+        self.view(lock, self.clock.now(self.source.monotonic())).0
+    }
+
+    /// Asks the store itself.
+    pub(crate) fn engine(&self) -> &dyn Engine {
         self.engine.as_deref().expect("an engine runs except within a restart")
     }
 
@@ -260,9 +279,7 @@ impl Driver {
 
     fn read(&mut self, lock: Lock, read: Read) {
         let (call, reply) = match read {
-            Read::Newest => {
-                (Call::ReadNewest { lock }, Reply::Versions(self.select_versions(Query::Version(state(lock), None))))
-            }
+            Read::Newest => (Call::ReadNewest { lock }, Reply::Versions(self.select_versions(Query::Version(state(lock), None)))),
             Read::History => (Call::ReadHistory { lock }, Reply::Versions(self.versions(lock))),
             Read::Drafts => (Call::ReadDrafts { lock }, Reply::Drafts(self.drafts(lock))),
             Read::Version(nth) => {
@@ -272,7 +289,16 @@ impl Driver {
             }
         };
         let at = self.clock.now(self.source.monotonic());
-        self.history.0.push(Record { at, said: None, call, request: None, reply, events: Vec::new(), views: Vec::new(), kept: None });
+        self.history.0.push(Record {
+            at,
+            said: None,
+            call,
+            request: None,
+            reply,
+            events: Vec::new(),
+            views: Vec::new(),
+            kept: None,
+        });
     }
 
     /// Deletes an environment as an administrator would who looked before: with a forced one, its leases are broken.
@@ -300,8 +326,9 @@ impl Driver {
     }
 
     fn request(&mut self, actor: Actor, id: Id) -> Option<Request> {
-        let principal = ACTORS[actor].0;
-        let mine = self.known.requests.iter().rev().map(|(_, _, request)| *request).filter(|request| request.principal == principal);
+        let principal = name(actor).0;
+        let mine =
+            self.known.requests.iter().rev().map(|(_, _, request)| *request).filter(|request| request.principal == principal);
         let id = match id {
             Id::None => return None,
             Id::Fresh => None,
@@ -446,7 +473,7 @@ impl Driver {
 /// Building commands.
 impl Driver {
     fn command(&mut self, actor: Actor, request: Option<Request>, call: &Call) -> Command {
-        let session = || ACTORS[actor].1.parse().expect("sessions of the script are sessions");
+        let session = || name(actor).1.parse().expect("sessions of the script are sessions");
         let reason = || "a test".parse().expect("a reason");
         let lock = |lock: &Lock, act: LockAct| Act::Lock(state(*lock), act);
         let content = |lock: &Lock, act: ContentAct| Act::Content(state(*lock), Box::new(act));
@@ -490,7 +517,10 @@ impl Driver {
             Call::UnfreezeEnvironment { env } => Act::Environment(environment(*env), EnvironmentAct::Unfreeze),
             Call::SetDelay { env, delay } => {
                 let lock_delay = Some(Duration::from_micros(*delay));
-                Act::Environment(environment(*env), EnvironmentAct::Set(SettingsChange { lock_delay, ..SettingsChange::default() }))
+                Act::Environment(
+                    environment(*env),
+                    EnvironmentAct::Set(SettingsChange { lock_delay, ..SettingsChange::default() }),
+                )
             }
             other => unreachable!("{other:?} is no command"),
         };
@@ -499,7 +529,7 @@ impl Driver {
 
     fn wrap(&self, actor: Actor, request: Option<Request>, act: Act) -> Command {
         let keyed = |request: Request| (RequestId(request.id.to_be_bytes()), keyed_digest(request.digest));
-        let principal = ACTORS[actor].0.parse().expect("principals of the script are principals");
+        let principal = name(actor).0.parse().expect("principals of the script are principals");
         Command { principal, request: request.map(keyed), act }
     }
 }
@@ -544,7 +574,7 @@ fn ask(how: How) -> Ask {
 
 fn acquire(actor: Actor, ask: &Ask) -> command::Acquire {
     command::Acquire {
-        session: ACTORS[actor].1.parse().expect("sessions of the script are sessions"),
+        session: name(actor).1.parse().expect("sessions of the script are sessions"),
         mode: match ask.mode {
             Mode::Exclusive => DomainMode::Exclusive,
             Mode::Shared => DomainMode::Shared,
@@ -561,7 +591,7 @@ fn domain_write(actor: Actor, write: &Write, body: BodyId) -> command::Write {
     let format = if write.terraform.is_some() { Format::Terraform } else { Format::Opaque };
     let terraform = write.terraform.map(|(lineage, serial)| TerraformHeader { lineage: lineage.to_string(), serial });
     command::Write {
-        session: ACTORS[actor].1.parse().expect("sessions of the script are sessions"),
+        session: name(actor).1.parse().expect("sessions of the script are sessions"),
         token: ids::Token(write.token),
         expect: Expect { version: ids::Version(write.expect.0), etag: write.expect.1.map(|etag| Etag(etag.to_be_bytes())) },
         content: write.bytes.map(|bytes| Content {
@@ -629,10 +659,19 @@ pub(crate) fn block_on<T>(later: Later<'_, T>) -> T {
     })
 }
 
+/// The first of a crowd that no script knows.
+pub(crate) const CROWD: Actor = 10;
+
+/// Principal and session of an actor.
+fn name(actor: Actor) -> (&'static str, String) {
+    ACTORS.get(actor).map_or_else(|| ("crowd", format!("s{actor}")), |(principal, session)| (principal, (*session).to_owned()))
+}
+
 /// Actors by principal and session.
-pub(crate) fn actor(principal: &str, session: &str) -> Actor {
+fn actor(principal: &str, session: &str) -> Actor {
+    let crowd = || session.strip_prefix('s').filter(|_| principal == "crowd")?.parse().ok();
     let found = ACTORS.iter().position(|known| *known == (principal, session));
-    found.unwrap_or_else(|| panic!("nobody is called {principal}/{session}"))
+    found.or_else(crowd).unwrap_or_else(|| panic!("nobody is called {principal}/{session}"))
 }
 
 /// Only for lookups that grow with the history.

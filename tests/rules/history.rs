@@ -86,17 +86,40 @@ pub(crate) struct Request {
 /// What was answered.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Reply {
-    Held { token: Token, ttl: At, remaining: Option<At>, claimed: bool },
-    Queued { ticket: u64, place: u32 },
+    Held {
+        token: Token,
+        ttl: At,
+        remaining: Option<At>,
+        claimed: bool,
+    },
+    Queued {
+        ticket: u64,
+        place: u32,
+    },
     Cancelled(bool),
-    Renewed { token: Token, ttl: At, remaining: Option<At> },
-    Released { was_live: bool },
-    Broken { tokens: Vec<Token>, then: Option<Box<Reply>> },
-    Wrote { version: Version, replayed: bool },
+    Renewed {
+        token: Token,
+        ttl: At,
+        remaining: Option<At>,
+    },
+    Released {
+        was_live: bool,
+    },
+    Broken {
+        tokens: Vec<Token>,
+        then: Option<Box<Reply>>,
+    },
+    Wrote {
+        version: Version,
+        replayed: bool,
+    },
     Purged(u64),
     /// Anything else that was done.
     Done(&'static str),
-    Refused { code: &'static str, draft: Option<u128> },
+    Refused {
+        code: &'static str,
+        draft: Option<u128>,
+    },
     Versions(Vec<Version>),
     Drafts(Vec<Draft>),
     Nothing,

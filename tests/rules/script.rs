@@ -96,7 +96,14 @@ pub(crate) enum Step {
     Renew(usize, usize, TokenOf, Option<u64>),
     Release(usize, usize, TokenOf, bool),
     Reacquire(usize, usize, TokenOf, Id),
-    Break { actor: usize, lock: usize, token: Option<TokenOf>, now: bool, take: Option<How>, id: Id },
+    Break {
+        actor: usize,
+        lock: usize,
+        token: Option<TokenOf>,
+        now: bool,
+        take: Option<How>,
+        id: Id,
+    },
     Freeze(usize, usize, Id),
     Unfreeze(usize, usize, Id),
     Write(usize, usize, TokenOf, ExpectOf, Kind, Id),
@@ -184,8 +191,14 @@ fn lock() -> impl Strategy<Value = usize> {
 
 fn breaks() -> impl Strategy<Value = Step> {
     let (one, take) = (proptest::option::weighted(0.7, token()), proptest::option::weighted(0.4, how()));
-    (user(), lock(), one, any::<bool>(), take, id())
-        .prop_map(|(actor, lock, token, now, take, id)| Step::Break { actor, lock, token, now, take, id })
+    (user(), lock(), one, any::<bool>(), take, id()).prop_map(|(actor, lock, token, now, take, id)| Step::Break {
+        actor,
+        lock,
+        token,
+        now,
+        take,
+        id,
+    })
 }
 
 fn id() -> impl Strategy<Value = Id> {

@@ -71,22 +71,17 @@ pub(super) fn refused_writes_are_kept(look: &Look<'_>) -> Result<(), String> {
         demand(drafted, || format!("refused ({code}), and not kept: {write:?}"))?;
     }
     let current = look.before.locks[*lock].versions.last().filter(|last| !last.deleted).and_then(|last| last.terraform);
-    if let (Reply::Wrote { replayed: false, .. }, true, Some(old), Some(new)) = (&look.record.reply, keepable, current, write.terraform) {
+    if let (Reply::Wrote { replayed: false, .. }, true, Some(old), Some(new)) =
+        (&look.record.reply, keepable, current, write.terraform)
+    {
         let follows = write.rewrite || old.0 == new.0 && old.1 < new.1;
         demand(follows, || format!("lineage and serial {new:?} were written over {old:?}"))?;
     }
     Ok(())
 }
 
-const KEPT: [&str; 7] = [
-    "LEASE_LOST",
-    "LEASE_FOREIGN",
-    "LEASE_SHARED",
-    "TOKEN_UNKNOWN",
-    "VERSION_CONFLICT",
-    "SERIAL_NOT_HIGHER",
-    "LINEAGE_DIFFERS",
-];
+const KEPT: [&str; 7] =
+    ["LEASE_LOST", "LEASE_FOREIGN", "LEASE_SHARED", "TOKEN_UNKNOWN", "VERSION_CONFLICT", "SERIAL_NOT_HIGHER", "LINEAGE_DIFFERS"];
 
 /// 13. "An acknowledged write survives any crash that fsync semantics allow."
 ///

@@ -95,13 +95,16 @@ pub(super) fn offered_on_in_time(look: &Look<'_>) -> Result<(), String> {
     walk(look, |facts, what, lock| match what {
         What::Granted { token, .. } if !matches!(look.record.call, Call::Reacquire { .. }) => {
             let cooldown = facts.locks[lock].cooldown;
-            demand(facts.grants(lock, at) || ends_cooldown(look), || format!("{token} at {at}, frozen or cooling until {cooldown:?}"))
+            demand(facts.grants(lock, at) || ends_cooldown(look), || {
+                format!("{token} at {at}, frozen or cooling until {cooldown:?}")
+            })
         }
         _ => Ok(()),
     })?;
     (0..LOCKS.len()).try_for_each(|lock| {
         let settled = look.record.call.settles(lock) && look.after.environments[env_of(lock)].exists;
-        let late = look.record.call == Call::Tick && look.before.locks[lock].servable_since.is_some_and(|since| since + SWEEP <= at);
+        let late =
+            look.record.call == Call::Tick && look.before.locks[lock].servable_since.is_some_and(|since| since + SWEEP <= at);
         let waits = (settled || late) && look.after.servable(lock, at);
         demand(!waits, || format!("lock {lock} could serve {:?} at {at} and does not", look.after.locks[lock].tickets))
     })
@@ -184,8 +187,11 @@ pub(super) fn stale_break_changes_nothing(look: &Look<'_>) -> Result<(), String>
     let refused = look.record.reply.refused();
     let live = |token: Token| look.before.locks[lock].live_holders(look.record.at).any(|holder| holder.token == token);
     let stale = token.is_some_and(|token| !live(token)) && look.prior.is_none();
-    demand(!stale || refused.is_some(), || format!("{token:?} holds nothing, and the break was answered {:?}", look.record.reply))?;
-    let broke = look.record.events.iter().find(|seen| matches!(seen.what, What::Ended { how: How::Broken, .. } | What::Queued { .. }));
+    demand(!stale || refused.is_some(), || {
+        format!("{token:?} holds nothing, and the break was answered {:?}", look.record.reply)
+    })?;
+    let broke =
+        look.record.events.iter().find(|seen| matches!(seen.what, What::Ended { how: How::Broken, .. } | What::Queued { .. }));
     demand(broke.is_none() || refused.is_none() && !stale, || format!("a refused break did {broke:?}"))?;
     let held = look.before.locks[lock].live_holders(look.record.at);
     let gone = held.into_iter().find(|holder| look.after.locks[lock].holder(holder.token).is_none());

@@ -127,10 +127,7 @@ impl Facts {
     fn apply(&mut self, record: &Record, replay: bool) {
         let at = record.at;
         let clears = !replay
-            && matches!(
-                (&record.call, &record.reply),
-                (Call::Break { token: None, now: true, .. }, Reply::Broken { .. })
-            );
+            && matches!((&record.call, &record.reply), (Call::Break { token: None, now: true, .. }, Reply::Broken { .. }));
         if let (true, Some(lock)) = (clears, record.call.lock()) {
             self.locks[lock].cooldown = None;
         }
@@ -255,7 +252,9 @@ impl LockFacts {
             _ => (None, false),
         };
         let old = match &record.call {
-            Call::Reacquire { old, .. } => self.ended.iter().find(|(ended, _)| ended.token == *old).map(|(ended, _)| ended.clone()),
+            Call::Reacquire { old, .. } => {
+                self.ended.iter().find(|(ended, _)| ended.token == *old).map(|(ended, _)| ended.clone())
+            }
             _ => None,
         };
         if reacquired {

@@ -3,8 +3,8 @@
 
 mod content;
 mod invariants;
-mod ledger;
 mod leases;
+mod ledger;
 mod requests;
 
 use crate::history::{History, Record};

@@ -18,7 +18,9 @@ pub(super) fn one_effect(look: &Look<'_>) -> Result<(), String> {
         return Ok(());
     }
     if prior.request.digest != request.digest {
-        return demand(refused == Some("REQUEST_ID_REUSED"), || format!("another request, and the answer {:?}", look.record.reply));
+        return demand(refused == Some("REQUEST_ID_REUSED"), || {
+            format!("another request, and the answer {:?}", look.record.reply)
+        });
     }
     // What was taken is told as it is now: invariant 8.
     let renewed = takes(&look.record.call);
@@ -39,10 +41,16 @@ fn as_then(reply: &Reply) -> Reply {
 ///
 /// One that lives is told as it is. The same for what a reacquire or a break took.
 pub(super) fn dead_acquire_says_so(look: &Look<'_>) -> Result<(), String> {
-    let (Some(prior), Some(request), Some(lock)) = (look.prior, look.record.request, look.record.call.lock()) else { return Ok(()) };
+    let (Some(prior), Some(request), Some(lock)) = (look.prior, look.record.request, look.record.call.lock()) else {
+        return Ok(());
+    };
     let acquires = takes(&look.record.call);
     let refused = look.record.reply.refused();
-    if !acquires || request.digest != prior.request.digest || refused == Some("ENVIRONMENT_NOT_FOUND") || prior.call != look.record.call {
+    if !acquires
+        || request.digest != prior.request.digest
+        || refused == Some("ENVIRONMENT_NOT_FOUND")
+        || prior.call != look.record.call
+    {
         return Ok(());
     }
     let facts = &look.after.locks[lock];
@@ -65,7 +73,9 @@ pub(super) fn dead_acquire_says_so(look: &Look<'_>) -> Result<(), String> {
         (Reply::Refused { code: "ACQUIRE_DEAD", .. }, None, None) => true,
         _ => false,
     };
-    demand(right, || format!("{:?} got {:?}, and is repeated as {:?}", look.record.call, (token, ticket, held), look.record.reply))
+    demand(right, || {
+        format!("{:?} got {:?}, and is repeated as {:?}", look.record.call, (token, ticket, held), look.record.reply)
+    })
 }
 
 /// Whether the call asks for a lease for its caller.

@@ -60,7 +60,10 @@ pub(super) fn version(row: &VersionMeta) -> Version {
         actor: who(Some(&row.principal), Some(&row.session)),
         deleted: row.origin == Origin::Delete,
         digest: row.digest.as_ref().map(digest),
-        terraform: row.terraform.as_ref().map(|header| (header.lineage.parse().expect("lineages are numbers here"), header.serial)),
+        terraform: row
+            .terraform
+            .as_ref()
+            .map(|header| (header.lineage.parse().expect("lineages are numbers here"), header.serial)),
         bytes: row.body.map(|_| true),
     }
 }
