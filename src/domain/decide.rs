@@ -106,8 +106,13 @@ impl<'a> Work<'a> {
     pub(super) fn settle(&mut self) {
         let frozen = self.snapshot.environment.as_ref().is_some_and(|environment| environment.frozen.is_some());
         let settings = self.settings();
-        let Settled { dropped, events } = self.snapshot.lock.settle(&mut self.snapshot.head, frozen, &settings, self.ctx);
-        for id in dropped {
+        let Settled { served, dead, events } = self.snapshot.lock.settle(&mut self.snapshot.head, frozen, &settings, self.ctx);
+        for id in dead {
+            // The snapshot counts live tickets only: the dead one is in no count.
+            self.changes.push(Change::DropTicket(id));
+            self.snapshot.own.take_if(|(own, _)| own.id == id);
+        }
+        for id in served {
             self.snapshot.waiting = self.snapshot.waiting.saturating_sub(1);
             let before = self.queued.len();
             self.queued.retain(|ticket| ticket.id != id);
