@@ -5,7 +5,7 @@ use super::decide::Work;
 use super::decision::{Change, Reply};
 use super::event::{Event, EventKind};
 use super::ids::Token;
-use super::lease::{checked_ttl, end, held_reply, place, ticket};
+use super::lease::{checked_ttl, end, held_reply, place, replayed_acquire, ticket};
 use super::lock::{End, Holder, Mode, first_deadline, same};
 use super::names::Session;
 use super::refusal::Refusal;
@@ -57,6 +57,22 @@ pub(super) fn reacquire(work: &mut Work<'_>, session: &Session, old: Token) -> R
     work.snapshot.lock.holders.push(holder);
     work.remember();
     Ok(reply)
+}
+
+/// The answer to a reacquire that was answered before: the lease as it is now, or that it has died since.
+pub(super) fn replayed_reacquire(work: &Work<'_>, token: Token) -> Result<Reply, Refusal> {
+    let lock = &work.snapshot.lock;
+    if let Some(holder) = lock.holders.iter().find(|holder| holder.token == token) {
+        return Ok(held_reply(holder, work.ctx));
+    }
+    let ended = lock.ended.iter().rev().find(|ended| ended.holder.token == token);
+    Err(Refusal::AcquireDead { how: ended.map(|ended| ended.how.clone()) })
+}
+
+/// The answer to a break that was answered before and took the lock: what it took as it is now, or that it has died since.
+pub(super) fn replayed_take(work: &mut Work<'_>, act: &Break, broken: Vec<Holder>, then: &Reply) -> Result<Reply, Refusal> {
+    let then = act.take.as_ref().map(|take| replayed_acquire(work, take, then)).transpose()?;
+    Ok(Reply::Broken { broken, then: then.map(Box::new) })
 }
 
 /// Ends the lease with the expected token, or all of them.
