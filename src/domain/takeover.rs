@@ -51,6 +51,7 @@ pub(super) fn reacquire(work: &mut Work<'_>, session: &Session, old: Token) -> R
         granted: ctx.wall,
         ..was
     };
+    leave_queue(work, "its session took its old lease again");
     work.snapshot.lock.cooldown_until = None;
     work.event(Event::lease(EventKind::LeaseGranted, &holder).because(format!("taken again after lease {old} expired")));
     let reply = held_reply(&holder, ctx);
@@ -109,11 +110,7 @@ pub(super) fn break_lease(work: &mut Work<'_>, act: &Break) -> Result<Reply, Ref
     }
     work.remember();
     let then = take.map(|(take, ttl)| {
-        if let Some((old, _)) = work.snapshot.own.take() {
-            work.snapshot.head.retain(|head| head.id != old.id);
-            work.snapshot.waiting = work.snapshot.waiting.saturating_sub(1);
-            work.changes.push(Change::DropTicket(old.id));
-        }
+        leave_queue(work, "its session broke the lease");
         let ticket = ticket(work, take, ttl, true);
         work.event(Event::ticket(EventKind::TicketQueued, &ticket).because("put first by a break"));
         work.queue(ticket.clone(), true);
@@ -122,4 +119,13 @@ pub(super) fn break_lease(work: &mut Work<'_>, act: &Break) -> Result<Reply, Ref
         Box::new(granted.map_or_else(|| Reply::Queued(place(work, &ticket, 1)), |holder| held_reply(holder, work.ctx)))
     });
     Ok(Reply::Broken { broken, then })
+}
+
+/// A session that passes the queue does not stay in it: nobody has both a lease and a ticket.
+fn leave_queue(work: &mut Work<'_>, why: &str) {
+    let Some((old, _)) = work.snapshot.own.take() else { return };
+    work.snapshot.head.retain(|head| head.id != old.id);
+    work.snapshot.waiting = work.snapshot.waiting.saturating_sub(u32::from(work.ctx.now < old.deadline));
+    work.changes.push(Change::DropTicket(old.id));
+    work.event(Event::ticket(EventKind::TicketGone, &old).because(why));
 }
