@@ -203,6 +203,11 @@ impl Driver {
         self.history.0[next].reply.clone()
     }
 
+    /// The drafts of a state as a reader sees them now.
+    pub(crate) fn drafts_of(&self, lock: Lock) -> Vec<u128> {
+        self.drafts(lock).into_iter().map(|draft| draft.id).collect()
+    }
+
     /// A lock as a reader sees it now.
     pub(crate) fn look(&self, lock: Lock) -> View {
         self.view(lock, self.clock.now(self.source.monotonic())).0
@@ -520,6 +525,13 @@ impl Driver {
                 Act::Environment(
                     environment(*env),
                     EnvironmentAct::Set(SettingsChange { lock_delay, ..SettingsChange::default() }),
+                )
+            }
+            Call::SetDraftLife { env, life } => {
+                let draft_life = Some(Duration::from_micros(*life));
+                Act::Environment(
+                    environment(*env),
+                    EnvironmentAct::Set(SettingsChange { draft_life, ..SettingsChange::default() }),
                 )
             }
             other => unreachable!("{other:?} is no command"),

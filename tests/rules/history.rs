@@ -35,6 +35,7 @@ pub(crate) enum Call {
     FreezeEnvironment { env: usize },
     UnfreezeEnvironment { env: usize },
     SetDelay { env: usize, delay: At },
+    SetDraftLife { env: usize, life: At },
     ReadNewest { lock: Lock },
     ReadVersion { lock: Lock, version: u64 },
     ReadHistory { lock: Lock },

@@ -7,6 +7,7 @@ use crate::engine::Start;
 use crate::history::{Actor, Ask, At, Call, How, Lock, Mode, Origin, Reply, Token, What, Write};
 use crate::script::Step;
 
+mod content;
 mod hold;
 mod pass;
 mod queue;
@@ -73,6 +74,14 @@ impl World {
         self.driver.step(Step::Late(seconds / 2));
     }
 
+    /// A long time passes.
+    fn idle(&mut self, seconds: u64) {
+        for _ in 0..seconds / 2 {
+            self.driver.source.advance(std::time::Duration::from_secs(2));
+            self.driver.step(Step::Tick);
+        }
+    }
+
     fn call(&mut self, actor: Actor, call: Call) -> Reply {
         self.driver.call(actor, call)
     }
@@ -115,21 +124,28 @@ impl World {
 
     /// Writes on top of what is current.
     fn write(&mut self, actor: Actor, token: Token) -> Reply {
+        let write = self.next(token);
+        self.put(actor, write)
+    }
+
+    fn put(&mut self, actor: Actor, write: Write) -> Reply {
+        self.call(actor, Call::Write { actor, lock: LOCK, write })
+    }
+
+    /// What a good writer would write now.
+    fn next(&self, token: Token) -> Write {
         let newest = self.driver.look(LOCK).newest;
-        let expect = newest.as_ref().map_or((0, None), |newest| (newest.version, Some(newest.etag)));
         let n = 1_000_000 + self.driver.history.0.len() as u64;
-        let terraform = Some((1, newest.and_then(|newest| newest.terraform).map_or(1, |(_, serial)| serial + 1)));
-        let write = Write {
+        Write {
             token,
-            expect,
+            expect: newest.as_ref().map_or((0, None), |newest| (newest.version, Some(newest.etag))),
             origin: Origin::Write,
             rewrite: false,
             bytes: Some(n),
-            terraform,
+            terraform: Some((1, newest.and_then(|newest| newest.terraform).map_or(1, |(_, serial)| serial + 1))),
             draft: u128::from(n) << 8,
             etag: u128::from(n) << 8 | 1,
-        };
-        self.call(actor, Call::Write { actor, lock: LOCK, write })
+        }
     }
 
     /// Who holds the lock: token, actor and whether exclusive.
@@ -164,6 +180,20 @@ const SHARED: Ask = Ask { mode: Mode::Shared, ..EXCLUSIVE };
 
 const fn for_seconds(ask: Ask, seconds: u64) -> Ask {
     Ask { ttl: Some(seconds * 1_000_000), ..ask }
+}
+
+fn draft(reply: &Reply) -> u128 {
+    match reply {
+        Reply::Refused { draft: Some(draft), .. } => *draft,
+        other => panic!("no draft: {other:?}"),
+    }
+}
+
+fn wrote(reply: &Reply) -> u64 {
+    match reply {
+        Reply::Wrote { version, replayed: false } => version.version,
+        other => panic!("not written: {other:?}"),
+    }
 }
 
 fn refused(reply: &Reply) -> &'static str {

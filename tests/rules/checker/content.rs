@@ -2,7 +2,7 @@
 
 use super::leases::walk;
 use super::{Look, demand};
-use crate::history::{Call, Draft, Mode, Origin, Reply, Version, View, What};
+use crate::history::{Call, Mode, Origin, Reply, Version, View, What};
 
 /// 3. "A version's token was live at its commit; tokens never decrease along versions."
 ///
@@ -58,7 +58,7 @@ pub(super) fn versions_contiguous(look: &Look<'_>) -> Result<(), String> {
 /// And one with a serial or lineage that does not follow is refused, unless it may rewrite.
 pub(super) fn refused_writes_are_kept(look: &Look<'_>) -> Result<(), String> {
     if let (Call::ReadDrafts { lock }, Reply::Drafts(rows)) = (&look.record.call, &look.record.reply) {
-        let known: &[Draft] = &look.after.locks[*lock].drafts;
+        let known = look.after.locks[*lock].live_drafts(look.record.at);
         let missing = known.iter().find(|known| !rows.contains(known));
         demand(missing.is_none() && rows.len() == known.len(), || format!("drafts are {rows:?} instead of {known:?}"))?;
     }
@@ -94,7 +94,7 @@ pub(super) fn survives_restarts(look: &Look<'_>) -> Result<(), String> {
         demand(rows.iter().eq(known.iter().copied()), || format!("versions {rows:?} instead of {known:?}"))?;
     }
     for (lock, rows) in &kept.drafts {
-        let known = &look.after.locks[*lock].drafts;
+        let known = look.after.locks[*lock].live_drafts(look.record.at);
         let missing = known.iter().find(|known| !rows.contains(known));
         demand(missing.is_none() && rows.len() == known.len(), || format!("drafts {rows:?} instead of {known:?}"))?;
     }

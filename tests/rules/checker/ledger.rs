@@ -10,6 +10,7 @@ pub(super) const CLAIM_POLLING: At = 4_000_000;
 const TICKET_LIFE: At = 8_000_000;
 const TICKET_LIFE_POLLING: At = 16_000_000;
 const UNATTENDED_SHARED: At = 20_000_000;
+const DRAFT_LIFE: At = 30 * 24 * 3_600_000_000;
 const REQUEST_MEMORY: At = 120_000_000;
 
 #[derive(Default)]
@@ -39,6 +40,7 @@ pub(super) struct EnvironmentFacts {
     pub(super) exists: bool,
     pub(super) frozen: bool,
     delay: At,
+    draft_life: At,
     /// How often it was deleted.
     pub(super) generation: u32,
 }
@@ -56,7 +58,8 @@ pub(super) struct LockFacts {
     pub(super) versions: Vec<Version>,
     /// The token of the last version ever written under this name.
     pub(super) last_written: Token,
-    pub(super) drafts: Vec<Draft>,
+    /// With the moment at which each is gone.
+    drafts: Vec<(Draft, At)>,
     pub(super) ended: Vec<(Holder, How)>,
     /// Which tickets became which grants.
     pub(super) served: Vec<(u64, Token)>,
@@ -138,7 +141,8 @@ impl Facts {
             }
         }
         if let Some(lock) = record.call.lock() {
-            self.locks[lock].answer(record, replay);
+            let draft_life = self.environments[env_of(lock)].draft_life;
+            self.locks[lock].answer(record, replay, draft_life);
         }
         for index in 0..LOCKS.len() {
             let servable = self.servable(index, at);
@@ -163,9 +167,11 @@ impl Facts {
         let facts = &mut self.environments[env];
         match (how, &record.call) {
             ("created", _) => {
-                *facts = EnvironmentFacts { exists: true, frozen: false, delay: LOCK_DELAY, generation: facts.generation };
+                let (delay, draft_life) = (LOCK_DELAY, DRAFT_LIFE);
+                *facts = EnvironmentFacts { exists: true, frozen: false, delay, draft_life, generation: facts.generation };
             }
             ("changed", Call::SetDelay { delay, .. }) => facts.delay = *delay,
+            ("changed", Call::SetDraftLife { life, .. }) => facts.draft_life = *life,
             ("deleted", _) => {
                 *facts = EnvironmentFacts { generation: facts.generation + 1, ..EnvironmentFacts::default() };
                 for (lock, _) in LOCKS.iter().enumerate().filter(|(_, (name, _))| *name == ENVIRONMENTS[env]) {
@@ -200,6 +206,11 @@ impl LockFacts {
         self.holders.iter().filter(move |holder| holder.live(at))
     }
 
+    /// From the newest down.
+    pub(super) fn live_drafts(&self, at: At) -> Vec<Draft> {
+        self.drafts.iter().filter(|(_, gone)| at < *gone).map(|(draft, _)| draft.clone()).collect()
+    }
+
     fn room(&self, mode: Mode, at: At) -> bool {
         let mut live = self.live_holders(at).peekable();
         live.peek().is_none() || mode == Mode::Shared && live.all(|holder| holder.mode == Mode::Shared)
@@ -224,7 +235,7 @@ impl LockFacts {
                 self.tickets.insert(if *first { 0 } else { self.tickets.len() }, ticket);
             }
             What::Gone { ticket } => self.tickets.retain(|other| other.id != *ticket),
-            What::Discarded(draft) => self.drafts.retain(|other| other.id != *draft),
+            What::Discarded(draft) => self.drafts.retain(|(other, _)| other.id != *draft),
             What::Purged(which) => {
                 let current = self.versions.last().filter(|last| !last.deleted).map(|last| last.version);
                 for version in &mut self.versions {
@@ -285,7 +296,7 @@ impl LockFacts {
     }
 
     /// Takes the answer in.
-    fn answer(&mut self, record: &Record, replay: bool) {
+    fn answer(&mut self, record: &Record, replay: bool, draft_life: At) {
         let at = record.at;
         match (&record.call, &record.reply) {
             (Call::Break { take: Some(ask), .. }, Reply::Broken { then: Some(then), .. }) if replay => self.asked(ask, then, at),
@@ -310,12 +321,12 @@ impl LockFacts {
                 let bytes = version.bytes;
                 self.versions.push(Version { bytes, ..version.clone() });
                 if let Origin::Promote(draft) = write.origin {
-                    self.drafts.retain(|other| other.id != draft);
+                    self.drafts.retain(|(other, _)| other.id != draft);
                 }
             }
             (Call::Write { write, .. }, Reply::Refused { draft: Some(draft), .. }) if !replay => {
-                if let (Some(digest), false) = (write.bytes, self.drafts.iter().any(|other| other.id == *draft)) {
-                    self.drafts.insert(0, Draft { id: *draft, digest, intact: true });
+                if let (Some(digest), false) = (write.bytes, self.live_drafts(at).iter().any(|other| other.id == *draft)) {
+                    self.drafts.insert(0, (Draft { id: *draft, digest, intact: true }, at + draft_life));
                 }
             }
             _ => {}
