@@ -197,7 +197,7 @@ impl Command {
                 LockAct::Cancel { ticket, session } => {
                     Needs { session: session.as_ref().and_then(own), ticket: *ticket, ..needs }
                 }
-                LockAct::Refresh { session } => Needs { session: own(session), ..needs },
+                LockAct::Refresh { session } | LockAct::Reacquire { session, .. } => Needs { session: own(session), ..needs },
                 _ => needs,
             },
             Act::Content(_, act) => match &**act {

@@ -52,7 +52,7 @@ fn acceptable(work: &Work<'_>, write: &Write) -> Result<(), Refusal> {
     let settings = &work.environment()?.settings;
     let current = work.snapshot.current.as_ref().filter(|current| !current.deleted());
     if let Origin::Promote(draft) = write.origin {
-        work.snapshot.draft.as_ref().ok_or(Refusal::DraftNotFound(draft))?;
+        kept(work, draft)?;
     }
     let Some(content) = &write.content else {
         return current.filter(|_| write.origin == Origin::Delete).map(|_| ()).ok_or(Refusal::StateNotFound);
@@ -144,8 +144,11 @@ fn commit(work: &mut Work<'_>, state: &StateName, write: &Write) -> Reply {
 fn keep(work: &mut Work<'_>, state: &StateName, write: &Write, why: Refusal) -> Refusal {
     let (Some(content), Origin::Write) = (&write.content, write.origin) else { return why };
     let why = Box::new(why);
-    if let Some(twin) = &work.snapshot.twin {
-        return Refusal::Kept { draft: twin.id, why };
+    if let Some(twin) = work.snapshot.twin.take() {
+        if work.ctx.now < twin.expires {
+            return Refusal::Kept { draft: twin.id, why };
+        }
+        work.changes.push(Change::DropDraft(twin.id));
     }
     if let Err((drafts, bytes)) = make_room(work, content) {
         return Refusal::DraftQuota { why, drafts, bytes };
@@ -204,11 +207,17 @@ fn make_room(work: &mut Work<'_>, content: &Content) -> Result<(), (u32, u64)> {
 }
 
 fn discard(work: &mut Work<'_>, draft: DraftId) -> Result<Reply, Refusal> {
-    work.snapshot.draft.as_ref().ok_or(Refusal::DraftNotFound(draft))?;
+    kept(work, draft)?;
     work.changes.push(Change::DropDraft(draft));
     work.event(Event { draft: Some(draft), ..Event::new(EventKind::DraftDiscarded).by(work.principal(), None) });
     work.remember();
     Ok(Reply::DraftDiscarded)
+}
+
+/// Whether the draft is there: one past its time is gone, swept or not.
+fn kept(work: &Work<'_>, draft: DraftId) -> Result<(), Refusal> {
+    let live = work.snapshot.draft.as_ref().filter(|draft| work.ctx.now < draft.expires);
+    live.map(|_| ()).ok_or(Refusal::DraftNotFound(draft))
 }
 
 fn purge(work: &mut Work<'_>, version: Option<Version>) -> Result<Reply, Refusal> {

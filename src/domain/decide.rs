@@ -8,7 +8,7 @@ use super::lock::{Lock, Settled, Ticket};
 use super::refusal::Refusal;
 use super::settings::Settings;
 use super::time::{Context, StoreTime};
-use super::{content, lease};
+use super::{content, lease, takeover};
 
 /// Decides a command. Pure: the same snapshot, command and context give the same decision, in every engine.
 #[must_use]
@@ -67,7 +67,7 @@ impl<'a> Work<'a> {
     }
 
     /// An effect is found before the lease is checked: a retry of what was done is answered as then. What an acquire got is looked at
-    /// again, since it may have died.
+    /// again, since it may have died; so is what a reacquire or a break took.
     fn replay(&mut self, command: &Command) -> Option<Result<Reply, Refusal>> {
         let (_, digest) = command.request?;
         let effect = self.snapshot.effect.take()?;
@@ -76,6 +76,10 @@ impl<'a> Work<'a> {
         }
         Some(match (&command.act, effect.outcome) {
             (Act::Lock(_, LockAct::Acquire(acquire)), Ok(outcome)) => lease::replayed_acquire(self, acquire, &outcome),
+            (Act::Lock(_, LockAct::Reacquire { .. }), Ok(Reply::Held(grant))) => takeover::replayed_reacquire(self, grant.token),
+            (Act::Lock(_, LockAct::Break(act)), Ok(Reply::Broken { broken, then: Some(then) })) => {
+                takeover::replayed_take(self, act, broken, &then)
+            }
             (_, Ok(Reply::Wrote { version, .. })) => Ok(Reply::Wrote { version, replayed: true }),
             (_, outcome) => outcome,
         })
@@ -106,8 +110,13 @@ impl<'a> Work<'a> {
     pub(super) fn settle(&mut self) {
         let frozen = self.snapshot.environment.as_ref().is_some_and(|environment| environment.frozen.is_some());
         let settings = self.settings();
-        let Settled { dropped, events } = self.snapshot.lock.settle(&mut self.snapshot.head, frozen, &settings, self.ctx);
-        for id in dropped {
+        let Settled { served, dead, events } = self.snapshot.lock.settle(&mut self.snapshot.head, frozen, &settings, self.ctx);
+        for id in dead {
+            // The snapshot counts live tickets only: the dead one is in no count.
+            self.changes.push(Change::DropTicket(id));
+            self.snapshot.own.take_if(|(own, _)| own.id == id);
+        }
+        for id in served {
             self.snapshot.waiting = self.snapshot.waiting.saturating_sub(1);
             let before = self.queued.len();
             self.queued.retain(|ticket| ticket.id != id);

@@ -202,8 +202,10 @@ pub(super) fn first_deadline(
 /// What settling a lock did besides changing it.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
-    /// Tickets that left the queue, served or dead.
-    pub(super) dropped: Vec<TicketId>,
+    /// Tickets that left the queue, in time; they were counted as waiting.
+    pub(super) served: Vec<TicketId>,
+    /// Tickets that died; nobody counts them since.
+    pub(super) dead: Vec<TicketId>,
     /// What happened, in order.
     pub(super) events: Vec<Event>,
 }
@@ -237,7 +239,7 @@ impl Lock {
         head.retain(|ticket| {
             let live = ctx.now < ticket.deadline;
             if !live {
-                settled.dropped.push(ticket.id);
+                settled.dead.push(ticket.id);
                 settled.events.push(Event::ticket(EventKind::TicketGone, ticket).because("its waiter was silent for too long"));
             }
             live
@@ -245,7 +247,7 @@ impl Lock {
         let frozen = frozen || self.frozen.is_some();
         while !frozen && head.front().is_some_and(|ticket| self.fits(ticket.mode, ctx.now)) {
             let Some(ticket) = head.pop_front() else { break };
-            settled.dropped.push(ticket.id);
+            settled.served.push(ticket.id);
             let holder = self.offer(ticket, settings, ctx);
             settled.events.push(Event::lease(EventKind::LeaseGranted, holder));
         }

@@ -5,7 +5,7 @@ use super::decide::Work;
 use super::decision::{Change, Reply};
 use super::event::{Event, EventKind};
 use super::ids::Token;
-use super::lease::{checked_ttl, end, held_reply, place, ticket};
+use super::lease::{checked_ttl, end, held_reply, place, replayed_acquire, ticket};
 use super::lock::{End, Holder, Mode, first_deadline, same};
 use super::names::Session;
 use super::refusal::Refusal;
@@ -51,12 +51,29 @@ pub(super) fn reacquire(work: &mut Work<'_>, session: &Session, old: Token) -> R
         granted: ctx.wall,
         ..was
     };
+    leave_queue(work, "its session took its old lease again");
     work.snapshot.lock.cooldown_until = None;
     work.event(Event::lease(EventKind::LeaseGranted, &holder).because(format!("taken again after lease {old} expired")));
     let reply = held_reply(&holder, ctx);
     work.snapshot.lock.holders.push(holder);
     work.remember();
     Ok(reply)
+}
+
+/// The answer to a reacquire that was answered before: the lease as it is now, or that it has died since.
+pub(super) fn replayed_reacquire(work: &Work<'_>, token: Token) -> Result<Reply, Refusal> {
+    let lock = &work.snapshot.lock;
+    if let Some(holder) = lock.holders.iter().find(|holder| holder.token == token) {
+        return Ok(held_reply(holder, work.ctx));
+    }
+    let ended = lock.ended.iter().rev().find(|ended| ended.holder.token == token);
+    Err(Refusal::AcquireDead { how: ended.map(|ended| ended.how.clone()) })
+}
+
+/// The answer to a break that was answered before and took the lock: what it took as it is now, or that it has died since.
+pub(super) fn replayed_take(work: &mut Work<'_>, act: &Break, broken: Vec<Holder>, then: &Reply) -> Result<Reply, Refusal> {
+    let then = act.take.as_ref().map(|take| replayed_acquire(work, take, then)).transpose()?;
+    Ok(Reply::Broken { broken, then: then.map(Box::new) })
 }
 
 /// Ends the lease with the expected token, or all of them.
@@ -93,11 +110,7 @@ pub(super) fn break_lease(work: &mut Work<'_>, act: &Break) -> Result<Reply, Ref
     }
     work.remember();
     let then = take.map(|(take, ttl)| {
-        if let Some((old, _)) = work.snapshot.own.take() {
-            work.snapshot.head.retain(|head| head.id != old.id);
-            work.snapshot.waiting = work.snapshot.waiting.saturating_sub(1);
-            work.changes.push(Change::DropTicket(old.id));
-        }
+        leave_queue(work, "its session broke the lease");
         let ticket = ticket(work, take, ttl, true);
         work.event(Event::ticket(EventKind::TicketQueued, &ticket).because("put first by a break"));
         work.queue(ticket.clone(), true);
@@ -106,4 +119,13 @@ pub(super) fn break_lease(work: &mut Work<'_>, act: &Break) -> Result<Reply, Ref
         Box::new(granted.map_or_else(|| Reply::Queued(place(work, &ticket, 1)), |holder| held_reply(holder, work.ctx)))
     });
     Ok(Reply::Broken { broken, then })
+}
+
+/// A session that passes the queue does not stay in it: nobody has both a lease and a ticket.
+fn leave_queue(work: &mut Work<'_>, why: &str) {
+    let Some((old, _)) = work.snapshot.own.take() else { return };
+    work.snapshot.head.retain(|head| head.id != old.id);
+    work.snapshot.waiting = work.snapshot.waiting.saturating_sub(u32::from(work.ctx.now < old.deadline));
+    work.changes.push(Change::DropTicket(old.id));
+    work.event(Event::ticket(EventKind::TicketGone, &old).because(why));
 }

@@ -1,0 +1,690 @@
+//! Plays a script on an engine and writes down what it saw. It resolves the script's references from what clients could know, and
+//! keeps its own reckoning of store time: the last beat, plus what the source has moved since, two seconds at most.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leasehold::domain::command::{self, Act, Command, ContentAct, EnvironmentAct, LockAct};
+use leasehold::domain::document::{Content, Expect, Origin as DomainOrigin};
+use leasehold::domain::format::{Format, TerraformHeader};
+use leasehold::domain::ids::{self, BodyId, DraftId, EnvironmentId, Etag, KeyedDigest, RequestId, StateId, TicketId};
+use leasehold::domain::lock::Mode as DomainMode;
+use leasehold::domain::names::{EnvironmentName, Labels, Prefix, StateName};
+use leasehold::domain::settings::SettingsChange;
+use leasehold::store::clock::{ManualSource, Source};
+use leasehold::store::{Later, Query, Rows};
+
+use crate::engine::{Engine, Start};
+use crate::history::{
+    Actor, Ask, At, Call, Draft, History, Kept, Lock, Mode, Origin, Record, Reply, Request, Seen, Token, Version, View, What,
+    Write,
+};
+use crate::script::{ACTORS, Doc, ENVIRONMENTS, ExpectOf, How, Id, Kind, LAST_GRANTED, LAST_QUEUED, LOCKS, Read, Step, TokenOf};
+
+mod translate;
+
+/// Where every run's wall clock starts: as a machine's would, so that epochs come from it.
+const WALL_START: i64 = 1_790_000_000_000;
+/// No clock step counts for more.
+const LONGEST_STEP: At = 2_000_000;
+
+/// A run in progress.
+pub(crate) struct Driver {
+    engine: Option<Box<dyn Engine>>,
+    pub(crate) source: Arc<ManualSource>,
+    clock: Reckoning,
+    known: Known,
+    pub(crate) history: History,
+    fresh: u64,
+    wall_steps: bool,
+}
+
+/// Store time as the harness reckons it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reckoning {
+    /// At the last beat.
+    store: At,
+    /// The source's reading then.
+    source: Duration,
+    /// At the last beat that surely was committed.
+    durable: At,
+}
+
+/// What clients could know.
+#[derive(Default)]
+struct Known {
+    grants: [Vec<(Token, Actor)>; LOCKS.len()],
+    tickets: [Vec<(u64, Actor)>; LOCKS.len()],
+    versions: [Vec<Version>; LOCKS.len()],
+    drafts: [Vec<u128>; LOCKS.len()],
+    tried: [Option<(u64, Option<(u64, u64)>)>; LOCKS.len()],
+    requests: Vec<(Command, Call, Request)>,
+    revision: ids::Revision,
+    events: Vec<Seen>,
+}
+
+/// Plays the script from an empty store.
+pub(crate) fn play(start: Start, script: &[Step]) -> History {
+    let mut driver = Driver::new(start, true);
+    script.iter().for_each(|step| driver.step(*step));
+    driver.history
+}
+
+/// The same without the steps of the wall clock.
+pub(crate) fn play_without_wall_steps(start: Start, script: &[Step]) -> History {
+    let mut driver = Driver::new(start, false);
+    script.iter().for_each(|step| driver.step(*step));
+    driver.history
+}
+
+impl Driver {
+    pub(crate) fn new(start: Start, wall_steps: bool) -> Self {
+        let source = Arc::new(ManualSource::default());
+        source.step_wall(WALL_START);
+        let engine = Some(start(Arc::clone(&source)));
+        let clock = Reckoning { source: source.monotonic(), ..Reckoning::default() };
+        let mut driver =
+            Self { engine, source, clock, known: Known::default(), history: History::default(), fresh: 0, wall_steps };
+        (0..ENVIRONMENTS.len()).for_each(|env| driver.step(Step::CreateEnvironment(env, Id::None)));
+        driver
+    }
+
+    /// Does one step.
+    pub(crate) fn step(&mut self, step: Step) {
+        match self.whose(step) {
+            Step::Acquire(actor, lock, how, id) => {
+                let ask = ask(how);
+                self.send(actor, id, Call::Acquire { actor, lock, ask });
+            }
+            Step::Refresh(actor, lock) => self.send(actor, Id::None, Call::Refresh { actor, lock }),
+            Step::Cancel(actor, lock, nth, id) => {
+                let ticket = nth.map(|nth| back(&self.known.tickets[lock], nth).map_or(99, |(ticket, _)| *ticket));
+                self.send(actor, id, Call::Cancel { actor, lock, ticket });
+            }
+            Step::Renew(actor, lock, token, ttl) => {
+                let (token, ttl) = (self.token(actor, lock, token), ttl.map(seconds));
+                self.send(actor, Id::None, Call::Renew { actor, lock, token, ttl });
+            }
+            Step::Release(actor, lock, token, abandoned) => {
+                let token = self.token(actor, lock, token);
+                self.send(actor, Id::None, Call::Release { actor, lock, token, abandoned });
+            }
+            Step::Reacquire(actor, lock, token, id) => {
+                let old = self.token(actor, lock, token);
+                self.send(actor, id, Call::Reacquire { actor, lock, old });
+            }
+            Step::Break { actor, lock, token, now, take, id } => {
+                let token = token.map(|token| self.token(actor, lock, token));
+                self.send(actor, id, Call::Break { actor, lock, token, now, take: take.map(ask) });
+            }
+            Step::Freeze(actor, lock, id) => self.send(actor, id, Call::Freeze { lock }),
+            Step::Unfreeze(actor, lock, id) => self.send(actor, id, Call::Unfreeze { lock }),
+            Step::Write(actor, lock, token, expect, kind, id) => {
+                if let Some(write) = self.write(actor, lock, token, expect, kind) {
+                    self.send(actor, id, Call::Write { actor, lock, write });
+                }
+            }
+            Step::Discard(actor, lock, nth, id) => {
+                let draft = back(&self.known.drafts[lock], nth).copied().unwrap_or(1);
+                self.send(actor, id, Call::Discard { lock, draft });
+            }
+            Step::Purge(actor, lock, nth, id) => {
+                let version = nth.map(|nth| back(&self.known.versions[lock], nth).map_or(1, |version| version.version));
+                self.send(actor, id, Call::Purge { lock, version });
+            }
+            Step::CreateEnvironment(env, id) => self.send(0, id, Call::CreateEnvironment { env }),
+            Step::DeleteEnvironment(env, force, id) => self.delete_environment(env, force, id),
+            Step::FreezeEnvironment(env, id) => self.send(0, id, Call::FreezeEnvironment { env }),
+            Step::UnfreezeEnvironment(env, id) => self.send(0, id, Call::UnfreezeEnvironment { env }),
+            Step::SetDelay(env, delay) => self.send(0, Id::Fresh, Call::SetDelay { env, delay: seconds(delay) }),
+            Step::Recreate(env) => self.recreate(env),
+            Step::Replay(nth) => {
+                if let Some((command, call, request)) = back(&self.known.requests, nth).cloned() {
+                    self.submit(command, call, Some(request));
+                }
+            }
+            Step::Read(lock, read) => self.read(lock, read),
+            Step::Advance(ms) => self.source.advance(Duration::from_millis(ms)),
+            Step::Pass(ms) => {
+                for _ in 0..ms / 500 {
+                    self.source.advance(Duration::from_millis(500));
+                    self.tick();
+                }
+            }
+            Step::Late(beats) => {
+                for _ in 0..beats {
+                    self.source.advance(Duration::from_secs(2));
+                    self.step(Step::Refresh(3, LOCKS.len() - 1));
+                }
+            }
+            Step::Lapse(lock) => {
+                self.step(Step::Pass(5_500));
+                self.step(Step::Reacquire(LAST_GRANTED, lock, TokenOf::Own(0), Id::Fresh));
+            }
+            Step::Tick => self.tick(),
+            Step::WallStep(ms) if self.wall_steps => self.source.step_wall(ms),
+            Step::WallStep(_) => {}
+            Step::Restart(reading) => self.restart(Duration::from_millis(reading)),
+        }
+    }
+
+    /// The step with its actor.
+    fn whose(&self, mut step: Step) -> Step {
+        if let Step::Refresh(actor, lock)
+        | Step::Cancel(actor, lock, ..)
+        | Step::Renew(actor, lock, ..)
+        | Step::Release(actor, lock, ..)
+        | Step::Reacquire(actor, lock, ..)
+        | Step::Break { actor, lock, .. }
+        | Step::Write(actor, lock, ..) = &mut step
+        {
+            *actor = match *actor {
+                LAST_GRANTED => self.known.grants[*lock].last().map_or(0, |(_, actor)| *actor),
+                LAST_QUEUED => self.known.tickets[*lock].last().map_or(0, |(_, actor)| *actor),
+                actor => actor,
+            };
+        }
+        step
+    }
+
+    /// Makes one call of one's own, under a fresh request id.
+    pub(crate) fn call(&mut self, actor: Actor, call: Call) -> Reply {
+        let next = self.history.0.len();
+        self.send(actor, Id::Fresh, call);
+        self.history.0[next].reply.clone()
+    }
+
+    /// The last request that had an id, once more.
+    pub(crate) fn repeat(&mut self, nth: usize) -> Reply {
+        let next = self.history.0.len();
+        self.step(Step::Replay(nth));
+        self.history.0[next].reply.clone()
+    }
+
+    /// The drafts of a state as a reader sees them now.
+    pub(crate) fn drafts_of(&self, lock: Lock) -> Vec<u128> {
+        self.drafts(lock).into_iter().map(|draft| draft.id).collect()
+    }
+
+    /// A lock as a reader sees it now.
+    pub(crate) fn look(&self, lock: Lock) -> View {
+        self.view(lock, self.clock.now(self.source.monotonic())).0
+    }
+
+    /// Asks the store itself.
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        self.engine.as_deref().expect("an engine runs except within a restart")
+    }
+
+    fn send(&mut self, actor: Actor, id: Id, call: Call) {
+        let request = self.request(actor, id);
+        let command = self.command(actor, request, &call);
+        if let Some(request) = request {
+            self.known.requests.push((command.clone(), call.clone(), request));
+        }
+        self.submit(command, call, request);
+    }
+
+    fn submit(&mut self, command: Command, call: Call, request: Option<Request>) {
+        let at = self.beat();
+        let reply = translate::reply(block_on(self.engine().store().submit(command)));
+        let events = self.events();
+        if self.engine().beats_always() || !events.is_empty() {
+            self.clock.durable = at;
+        }
+        let views: Vec<_> = call.lock().map(|lock| self.view(lock, at)).into_iter().collect();
+        let said = views.first().map(|(_, said)| *said);
+        let views = views.into_iter().map(|(view, _)| view).collect();
+        self.known.learn(&call, &reply, &events);
+        let kept = call.lock().filter(|_| matches!(reply, Reply::Refused { draft: Some(_), .. }));
+        self.history.0.push(Record { at, said, call, request, reply, events, views, kept: None });
+        // A draft that was promised is looked for.
+        kept.into_iter().for_each(|lock| self.read(lock, Read::Drafts));
+    }
+
+    fn tick(&mut self) {
+        let at = self.beat();
+        self.clock.durable = at;
+        self.engine().tick();
+        let events = self.events();
+        self.known.learn(&Call::Tick, &Reply::Nothing, &events);
+        self.history.0.push(Record {
+            at,
+            said: None,
+            call: Call::Tick,
+            request: None,
+            reply: Reply::Nothing,
+            events,
+            views: Vec::new(),
+            kept: None,
+        });
+    }
+
+    fn restart(&mut self, reading: Duration) {
+        self.source.set_monotonic(reading);
+        self.engine = self.engine.take().map(Engine::restart);
+        let (_, now) = self.rows(Query::Locks { prefix: Prefix::default(), all: true, after: None, limit: 1 });
+        // Beats that no commit carried are lost with the process.
+        let bounds = self.clock.durable..=self.clock.store;
+        self.clock = Reckoning { store: if bounds.contains(&now) { now } else { *bounds.end() }, source: reading, durable: now };
+        let at = self.clock.store;
+        let before = std::mem::take(&mut self.known.revision);
+        let events = self.read_events();
+        let events_lost = events != self.known.events;
+        self.known.revision = self.known.revision.max(before);
+        let views = (0..LOCKS.len()).map(|lock| self.view(lock, at).0).collect();
+        let versions = (0..LOCKS.len()).map(|lock| (lock, self.versions(lock))).collect();
+        let drafts = (0..LOCKS.len()).map(|lock| (lock, self.drafts(lock))).collect();
+        let kept = Some(Kept { versions, drafts, events_lost });
+        let (call, reply) = (Call::Restart, Reply::Nothing);
+        self.history.0.push(Record { at, said: Some(now), call, request: None, reply, events: Vec::new(), views, kept });
+    }
+
+    fn read(&mut self, lock: Lock, read: Read) {
+        let (call, reply) = match read {
+            Read::Newest => (Call::ReadNewest { lock }, Reply::Versions(self.select_versions(Query::Version(state(lock), None)))),
+            Read::History => (Call::ReadHistory { lock }, Reply::Versions(self.versions(lock))),
+            Read::Drafts => (Call::ReadDrafts { lock }, Reply::Drafts(self.drafts(lock))),
+            Read::Version(nth) => {
+                let Some(version) = back(&self.known.versions[lock], nth).map(|version| version.version) else { return };
+                let rows = self.select_versions(Query::Version(state(lock), Some(ids::Version(version))));
+                (Call::ReadVersion { lock, version }, Reply::Versions(rows))
+            }
+        };
+        let at = self.clock.now(self.source.monotonic());
+        self.history.0.push(Record {
+            at,
+            said: None,
+            call,
+            request: None,
+            reply,
+            events: Vec::new(),
+            views: Vec::new(),
+            kept: None,
+        });
+    }
+
+    /// Deletes an environment as an administrator would who looked before: with a forced one, its leases are broken.
+    fn delete_environment(&mut self, env: usize, force: bool, id: Id) {
+        let command = |driver: &Self, request| {
+            let act = Act::Environment(environment(env), EnvironmentAct::Delete { force });
+            driver.wrap(0, request, act)
+        };
+        let request = self.request(0, id);
+        let command = command(self, request);
+        let call = Call::DeleteEnvironment { env };
+        if let Some(request) = request {
+            self.known.requests.push((command.clone(), call.clone(), request));
+        }
+        self.submit(command, call, request);
+    }
+
+    fn recreate(&mut self, env: usize) {
+        for lock in (0..LOCKS.len()).filter(|lock| LOCKS[*lock].0 == ENVIRONMENTS[env]) {
+            self.step(Step::Freeze(0, lock, Id::Fresh));
+            self.step(Step::Break { actor: 0, lock, token: None, now: true, take: None, id: Id::Fresh });
+        }
+        self.delete_environment(env, true, Id::Fresh);
+        self.step(Step::CreateEnvironment(env, Id::Fresh));
+    }
+
+    fn request(&mut self, actor: Actor, id: Id) -> Option<Request> {
+        let principal = name(actor).0;
+        let mine =
+            self.known.requests.iter().rev().map(|(_, _, request)| *request).filter(|request| request.principal == principal);
+        let id = match id {
+            Id::None => return None,
+            Id::Fresh => None,
+            Id::Reused(nth) => mine.skip(nth).map(|request| request.id).next(),
+        };
+        let fresh = self.fresh();
+        Some(Request { principal, id: id.unwrap_or(u128::from(fresh)), digest: fresh })
+    }
+
+    fn write(&mut self, actor: Actor, lock: Lock, token: TokenOf, expect: ExpectOf, kind: Kind) -> Option<Write> {
+        let fresh = self.fresh();
+        let versions = &self.known.versions[lock];
+        let newest = versions.last();
+        let expect = match expect {
+            ExpectOf::Newest => newest.map_or((0, None), |newest| (newest.version, Some(newest.etag))),
+            ExpectOf::Older(nth) => back(versions, nth).map_or((0, None), |older| (older.version, Some(older.etag))),
+            ExpectOf::Nothing => (0, None),
+            ExpectOf::ForgedEtag => (newest.map_or(1, |newest| newest.version), Some(u128::from(fresh))),
+        };
+        let (lineage, serial) = versions.iter().rev().find_map(|version| version.terraform).unwrap_or((1, 0));
+        let (origin, rewrite, bytes, terraform) = match kind {
+            Kind::Write(doc, rewrite) => {
+                let (bytes, terraform) = match doc {
+                    Doc::Next => (fresh, Some((lineage, serial + 1))),
+                    Doc::Same => newest.and_then(|newest| Some((newest.digest?, newest.terraform)))?,
+                    Doc::Lower(by) => (fresh, Some((lineage, serial.saturating_sub(by)))),
+                    Doc::OtherLineage => (fresh, Some((lineage + 1, serial + 1))),
+                    Doc::Again => self.known.tried[lock]?,
+                    Doc::Opaque => (fresh, None),
+                };
+                (Origin::Write, rewrite, Some(bytes), terraform)
+            }
+            Kind::Rollback(nth) => {
+                let old = back(versions, nth).filter(|old| !old.deleted)?;
+                (Origin::Rollback, false, old.digest, old.terraform.map(|(lineage, old)| (lineage, old.max(serial + 1))))
+            }
+            Kind::Promote(nth) => {
+                let draft = *back(&self.known.drafts[lock], nth)?;
+                (Origin::Promote(draft), false, Some(fresh), Some((lineage, serial + 1)))
+            }
+            Kind::Delete => (Origin::Delete, false, None, None),
+        };
+        if let (Origin::Write, Some(bytes)) = (origin, bytes) {
+            self.known.tried[lock] = Some((bytes, terraform));
+        }
+        let (draft, etag) = (u128::from(self.fresh()), u128::from(self.fresh()));
+        Some(Write { token: self.token(actor, lock, token), expect, origin, rewrite, bytes, terraform, draft, etag })
+    }
+
+    fn token(&self, actor: Actor, lock: Lock, token: TokenOf) -> Token {
+        let grants = &self.known.grants[lock];
+        let newest = match token {
+            TokenOf::Own(nth) => grants.iter().rev().filter(|(_, whose)| *whose == actor).nth(nth).or(grants.last()),
+            TokenOf::Any(nth) => back(grants, nth),
+            TokenOf::Forged(zero) => return if zero { 0 } else { 1 << 62 },
+        };
+        newest.map_or(0, |(token, _)| *token)
+    }
+
+    fn fresh(&mut self) -> u64 {
+        self.fresh += 1;
+        self.fresh
+    }
+
+    /// A call commits now.
+    fn beat(&mut self) -> At {
+        let source = self.source.monotonic();
+        let now = self.clock.now(source);
+        self.clock = Reckoning { store: now, source, ..self.clock };
+        now
+    }
+}
+
+/// Asking the store.
+impl Driver {
+    fn events(&mut self) -> Vec<Seen> {
+        let events = self.read_events();
+        self.known.events.extend_from_slice(&events);
+        events
+    }
+
+    fn read_events(&mut self) -> Vec<Seen> {
+        let recorded = block_on(self.engine().store().events(self.known.revision, usize::MAX));
+        if let Some(last) = recorded.last() {
+            self.known.revision = last.revision;
+        }
+        recorded.iter().map(translate::event).collect()
+    }
+
+    fn view(&self, lock: Lock, at: At) -> (View, At) {
+        let (mut views, said) = self.rows(Query::Lock(state(lock)));
+        let mut view = views.pop().unwrap_or_else(|| translate::no_lock(lock));
+        if let Rows::Tickets(tickets, _) = block_on(self.engine().store().select(Query::Tickets(state(lock)))) {
+            view.tickets = translate::tickets(&tickets, at);
+        }
+        view.holders.retain(|(_, _, _, deadline)| deadline.is_none_or(|deadline| at < deadline));
+        view.newest = self.select_versions(Query::Version(state(lock), None)).pop();
+        (view, said)
+    }
+
+    fn rows(&self, query: Query) -> (Vec<View>, At) {
+        match block_on(self.engine().store().select(query)) {
+            Rows::Locks(rows, now) => (rows.iter().map(translate::lock).collect(), now.0),
+            other => panic!("a query for locks was answered with {other:?}"),
+        }
+    }
+
+    fn versions(&self, lock: Lock) -> Vec<Version> {
+        self.select_versions(Query::History { state: state(lock), before: None, limit: usize::MAX >> 1 })
+    }
+
+    fn select_versions(&self, query: Query) -> Vec<Version> {
+        let rows = match block_on(self.engine().store().select(query)) {
+            Rows::Versions(rows) => rows,
+            other => panic!("a query for versions was answered with {other:?}"),
+        };
+        let intact = |body: Option<BodyId>, digest: Option<u64>| {
+            let bytes = block_on(self.engine().store().chunk(body?, 0));
+            Some(bytes == digest.map(body_bytes))
+        };
+        rows.iter()
+            .map(|(_, row)| {
+                let version = translate::version(row);
+                Version { bytes: intact(row.body, version.digest), ..version }
+            })
+            .collect()
+    }
+
+    fn drafts(&self, lock: Lock) -> Vec<Draft> {
+        let Rows::Drafts(rows) = block_on(self.engine().store().select(Query::Drafts(state(lock), None))) else {
+            panic!("a query for drafts was answered with something else");
+        };
+        let draft = |row: &leasehold::domain::document::DraftMeta| {
+            let digest = translate::digest(&row.digest);
+            let intact = block_on(self.engine().store().chunk(row.body, 0)) == Some(body_bytes(digest));
+            Draft { id: u128::from_be_bytes(row.id.0), digest, intact }
+        };
+        rows.iter().map(draft).collect()
+    }
+}
+
+/// Building commands.
+impl Driver {
+    fn command(&mut self, actor: Actor, request: Option<Request>, call: &Call) -> Command {
+        let session = || name(actor).1.parse().expect("sessions of the script are sessions");
+        let reason = || "a test".parse().expect("a reason");
+        let lock = |lock: &Lock, act: LockAct| Act::Lock(state(*lock), act);
+        let content = |lock: &Lock, act: ContentAct| Act::Content(state(*lock), Box::new(act));
+        let act = match call {
+            Call::Acquire { lock: at, ask, .. } => lock(at, LockAct::Acquire(acquire(actor, ask))),
+            Call::Refresh { lock: at, .. } => lock(at, LockAct::Refresh { session: session() }),
+            Call::Cancel { lock: at, ticket, .. } => {
+                let session = ticket.is_none().then(session);
+                lock(at, LockAct::Cancel { ticket: ticket.map(TicketId), session })
+            }
+            Call::Renew { lock: at, token, ttl, .. } => {
+                let ttl = ttl.map(Duration::from_micros);
+                lock(at, LockAct::Renew { session: session(), token: ids::Token(*token), ttl })
+            }
+            Call::Release { lock: at, token, abandoned, .. } => {
+                lock(at, LockAct::Release { session: session(), token: ids::Token(*token), abandoned: *abandoned })
+            }
+            Call::Reacquire { lock: at, old, .. } => lock(at, LockAct::Reacquire { session: session(), old: ids::Token(*old) }),
+            Call::Break { lock: at, token, now, take, .. } => {
+                let take = take.as_ref().map(|take| acquire(actor, take));
+                lock(at, LockAct::Break(command::Break { token: token.map(ids::Token), reason: reason(), now: *now, take }))
+            }
+            Call::Freeze { lock: at } => lock(at, LockAct::Freeze(reason())),
+            Call::Unfreeze { lock: at } => lock(at, LockAct::Unfreeze),
+            Call::Write { lock: at, write, .. } => {
+                let body = BodyId(u128::from(self.fresh()).to_be_bytes());
+                content(at, ContentAct::Write(domain_write(actor, write, body)))
+            }
+            Call::Discard { lock: at, draft } => content(at, ContentAct::DiscardDraft(DraftId(draft.to_be_bytes()))),
+            Call::Purge { lock: at, version } => content(at, ContentAct::Purge(version.map(ids::Version))),
+            Call::CreateEnvironment { env } => Act::Environment(environment(*env), {
+                let id = EnvironmentId(u128::from(self.fresh()).to_be_bytes());
+                let settings = SettingsChange {
+                    lock_delay: Some(Duration::from_micros(LOCK_DELAY)),
+                    default_ttl: Some(Duration::from_micros(DEFAULT_TTL)),
+                    ..SettingsChange::default()
+                };
+                EnvironmentAct::Create { id, settings, wrapped_secret: Vec::new() }
+            }),
+            Call::FreezeEnvironment { env } => Act::Environment(environment(*env), EnvironmentAct::Freeze(reason())),
+            Call::UnfreezeEnvironment { env } => Act::Environment(environment(*env), EnvironmentAct::Unfreeze),
+            Call::SetDelay { env, delay } => {
+                let lock_delay = Some(Duration::from_micros(*delay));
+                Act::Environment(
+                    environment(*env),
+                    EnvironmentAct::Set(SettingsChange { lock_delay, ..SettingsChange::default() }),
+                )
+            }
+            Call::SetDraftLife { env, life } => {
+                let draft_life = Some(Duration::from_micros(*life));
+                Act::Environment(
+                    environment(*env),
+                    EnvironmentAct::Set(SettingsChange { draft_life, ..SettingsChange::default() }),
+                )
+            }
+            other => unreachable!("{other:?} is no command"),
+        };
+        self.wrap(actor, request, act)
+    }
+
+    fn wrap(&self, actor: Actor, request: Option<Request>, act: Act) -> Command {
+        let keyed = |request: Request| (RequestId(request.id.to_be_bytes()), keyed_digest(request.digest));
+        let principal = name(actor).0.parse().expect("principals of the script are principals");
+        Command { principal, request: request.map(keyed), act }
+    }
+}
+
+/// What new environments are set to.
+pub(crate) const LOCK_DELAY: At = 3_000_000;
+pub(crate) const DEFAULT_TTL: At = 5_000_000;
+
+impl Reckoning {
+    fn now(self, source: Duration) -> At {
+        let passed = u64::try_from(source.saturating_sub(self.source).as_micros()).expect("a script is shorter than an age");
+        self.store + passed.min(LONGEST_STEP)
+    }
+}
+
+impl Known {
+    fn learn(&mut self, call: &Call, reply: &Reply, events: &[Seen]) {
+        for seen in events {
+            match (&seen.what, seen.lock) {
+                (What::Granted { token, actor, .. }, Some(lock)) => self.grants[lock].push((*token, *actor)),
+                (What::Queued { ticket, actor, .. }, Some(lock)) => self.tickets[lock].push((*ticket, *actor)),
+                (What::Draft(draft), Some(lock)) => self.drafts[lock].push(*draft),
+                (What::Environment("deleted"), _) => {
+                    for (lock, _) in LOCKS.iter().enumerate().filter(|(_, (env, _))| *env == ENVIRONMENTS[seen.env]) {
+                        self.versions[lock].clear();
+                        self.drafts[lock].clear();
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let (Some(lock), Reply::Wrote { version, replayed: false }) = (call.lock(), reply) {
+            self.versions[lock].push(version.clone());
+        }
+    }
+}
+
+fn ask(how: How) -> Ask {
+    let mode = if how.exclusive { Mode::Exclusive } else { Mode::Shared };
+    Ask { mode, ttl: how.ttl.map(seconds), wait: how.wait, polls: how.polls, unattended: how.unattended }
+}
+
+fn acquire(actor: Actor, ask: &Ask) -> command::Acquire {
+    command::Acquire {
+        session: name(actor).1.parse().expect("sessions of the script are sessions"),
+        mode: match ask.mode {
+            Mode::Exclusive => DomainMode::Exclusive,
+            Mode::Shared => DomainMode::Shared,
+        },
+        ttl: ask.ttl.map(Duration::from_micros),
+        wait: ask.wait,
+        labels: Labels::default(),
+        unattended: ask.unattended,
+        polls: ask.polls,
+    }
+}
+
+fn domain_write(actor: Actor, write: &Write, body: BodyId) -> command::Write {
+    let format = if write.terraform.is_some() { Format::Terraform } else { Format::Opaque };
+    let terraform = write.terraform.map(|(lineage, serial)| TerraformHeader { lineage: lineage.to_string(), serial });
+    command::Write {
+        session: name(actor).1.parse().expect("sessions of the script are sessions"),
+        token: ids::Token(write.token),
+        expect: Expect { version: ids::Version(write.expect.0), etag: write.expect.1.map(|etag| Etag(etag.to_be_bytes())) },
+        content: write.bytes.map(|bytes| Content {
+            body,
+            inline: Some(body_bytes(bytes)),
+            values: Vec::new(),
+            stored_size: 8,
+            shown_size: 8,
+            digest: keyed_digest(bytes),
+            format,
+            terraform,
+        }),
+        origin: match write.origin {
+            Origin::Write => DomainOrigin::Write,
+            Origin::Rollback => DomainOrigin::Rollback(ids::Version(1)),
+            Origin::Promote(draft) => DomainOrigin::Promote(DraftId(draft.to_be_bytes())),
+            Origin::Delete => DomainOrigin::Delete,
+        },
+        rewrite: write.rewrite,
+        inner_lock: None,
+        etag: Etag(write.etag.to_be_bytes()),
+        fresh_state: StateId(write.etag.to_be_bytes()),
+        draft: DraftId(write.draft.to_be_bytes()),
+    }
+}
+
+fn keyed_digest(of: u64) -> KeyedDigest {
+    let mut digest = [0; 32];
+    digest[..8].copy_from_slice(&of.to_be_bytes());
+    KeyedDigest(digest)
+}
+
+fn body_bytes(of: u64) -> Vec<u8> {
+    of.to_be_bytes().to_vec()
+}
+
+fn state(lock: Lock) -> StateName {
+    thread_local! {
+        static STATES: Vec<StateName> =
+            LOCKS.iter().map(|(env, path)| format!("{env}/{path}").parse().expect("names of the script are names")).collect();
+    }
+    STATES.with(|states| states[lock].clone())
+}
+
+fn environment(env: usize) -> EnvironmentName {
+    ENVIRONMENTS[env].parse().expect("names of the script are names")
+}
+
+fn seconds(seconds: u64) -> At {
+    seconds * 1_000_000
+}
+
+fn back<T>(items: &[T], nth: usize) -> Option<&T> {
+    items.iter().rev().nth(nth)
+}
+
+/// Waits for the store. Every answer of an engine under test is an answer: none fails here.
+pub(crate) fn block_on<T>(later: Later<'_, T>) -> T {
+    thread_local! {
+        static RUNTIME: OnceCell<tokio::runtime::Runtime> = const { OnceCell::new() };
+    }
+    RUNTIME.with(|runtime| {
+        let build = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers starts");
+        runtime.get_or_init(build).block_on(later).expect("the engine works")
+    })
+}
+
+/// The first of a crowd that no script knows.
+pub(crate) const CROWD: Actor = 10;
+
+/// Principal and session of an actor.
+fn name(actor: Actor) -> (&'static str, String) {
+    ACTORS.get(actor).map_or_else(|| ("crowd", format!("s{actor}")), |(principal, session)| (principal, (*session).to_owned()))
+}
+
+/// Actors by principal and session.
+fn actor(principal: &str, session: &str) -> Actor {
+    let crowd = || session.strip_prefix('s').filter(|_| principal == "crowd")?.parse().ok();
+    let found = ACTORS.iter().position(|known| *known == (principal, session));
+    found.or_else(crowd).unwrap_or_else(|| panic!("nobody is called {principal}/{session}"))
+}
+
+/// Only for lookups that grow with the history.
+pub(crate) type Index<K, V> = HashMap<K, V>;
