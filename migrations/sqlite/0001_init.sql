@@ -64,6 +64,7 @@ CREATE TABLE draft (
     meta TEXT NOT NULL
 ) STRICT;
 CREATE INDEX draft_by_name ON draft (name, lease, seq);
+CREATE INDEX draft_by_expiry ON draft (expires);
 
 -- The skeleton of a document, in pieces.
 CREATE TABLE chunk (

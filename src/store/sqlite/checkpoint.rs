@@ -2,7 +2,7 @@
 //! so that the WAL starts over. Either alone lets it grow to hundreds of MB or stalls everybody.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -25,7 +25,7 @@ pub(super) struct Checkpointer {
 impl Checkpointer {
     /// Starts the thread on a connection of its own.
     pub(super) fn start(file: &Path, jobs: Sender<Job>) -> rusqlite::Result<Self> {
-        let connection = Connection::open(file)?;
+        let connection = super::open::connect(file)?;
         connection.execute_batch(
             "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA mmap_size=0; PRAGMA secure_delete=ON;",
         )?;
@@ -54,7 +54,7 @@ fn run(connection: &Connection, jobs: &Sender<Job>, stopped: &Receiver<()>) {
             _ => return,
         }
         let Ok((frames, copied)) = checkpoint(connection, "NOOP") else { continue };
-        if frames > ALARM && !std::mem::replace(&mut alarmed, frames > ALARM) {
+        if !std::mem::replace(&mut alarmed, frames > ALARM) && alarmed {
             tracing::warn!(frames, "the write-ahead log is over 256 MiB: a long read keeps it from starting over");
         }
         if frames - copied < PAGES {
@@ -67,8 +67,18 @@ fn run(connection: &Connection, jobs: &Sender<Job>, stopped: &Receiver<()>) {
         if jobs.send(Job::Checkpoint(done)).is_err() {
             return;
         }
-        // The writer drops its end when it has copied the rest, or when it stops.
-        let _ = wait.recv();
+        // The writer drops its end when it has copied the rest. It may be stopping instead, and then it waits for us.
+        while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(LOOK) {
+            if !matches!(stopped.try_recv(), Err(TryRecvError::Empty)) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

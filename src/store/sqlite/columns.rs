@@ -13,6 +13,16 @@ impl<T: DeserializeOwned> FromSql for Column<T> {
     }
 }
 
+/// A number as a column holds it. Callers may name any version, token or revision; the ones beyond the column's range do not exist.
+pub(super) fn int(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// A limit, however large.
+pub(super) fn limit(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
 /// A value as a column of JSON.
 pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("the domain's types have string keys and no failing serialisers")

@@ -43,6 +43,9 @@ pub struct Options {
     pub keep_events: u64,
     /// The rules: tests hand in mutated ones.
     pub decide: Decide,
+    /// How commits are made durable.
+    #[doc(hidden)]
+    pub synchronous: Synchronous,
     /// Whether the engine settles by itself when deadlines pass. False under a test's own clock, which calls [`Sqlite::tick`].
     pub unattended: bool,
 }
@@ -58,9 +61,21 @@ impl Options {
             accept_rollback: false,
             keep_events: 1_000_000,
             decide,
+            synchronous: Synchronous::Full,
             unattended: true,
         }
     }
+}
+
+/// When a commit counts as durable.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// After a sync of the log: what an acknowledgement promises.
+    #[default]
+    Full,
+    /// Without one: a power cut loses acknowledged commits. Only for the test that shows that its check sees the difference.
+    DangerNormal,
 }
 
 /// The store on SQLite.
@@ -85,7 +100,7 @@ impl Sqlite {
     /// # Errors
     /// [`OpenError`] says why the folder cannot be used; nothing in it was changed then.
     pub fn open(source: Arc<dyn Source>, options: &Options) -> Result<Self, OpenError> {
-        let opened = open::open(&options.folder, source.wall(), options.fresh, options.accept_rollback)?;
+        let opened = open::open(options, source.wall())?;
         let clock = Arc::new(StoreClock::resume(source, opened.beat));
         let readers = Arc::new(Readers { file: opened.file.clone(), free: Mutex::default() });
         let (jobs, queue) = std::sync::mpsc::channel();

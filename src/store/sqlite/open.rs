@@ -5,10 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, params};
 
+use super::columns::{Column, json};
 use super::sidecar::{self, Sidecar};
+use super::{Options, Synchronous};
 use crate::domain::ids::{Epoch, HistoryId};
+use crate::domain::lock::{End, Ended, Lock};
+use crate::domain::names::{Principal, Reason};
 use crate::domain::time::{StoreTime, WallTime};
 
 /// `application_id` of our files: "LsHd".
@@ -58,33 +63,45 @@ pub(super) struct Opened {
 }
 
 /// Opens the database in a folder, or makes one.
-pub(super) fn open(folder: &Path, wall: WallTime, fresh: [u8; 16], accept_rollback: bool) -> Result<Opened, OpenError> {
+pub(super) fn open(options: &Options, wall: WallTime) -> Result<Opened, OpenError> {
+    let folder = &options.folder;
     let lock = lock(folder)?;
     let file = folder.join("leasehold.db");
-    let exists = match std::fs::metadata(&file) {
-        Ok(meta) => meta.len() > 0,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(cause) => return Err(OpenError::Folder { folder: folder.to_owned(), cause }),
-    };
+    let in_folder = |cause| OpenError::Folder { folder: folder.clone(), cause };
+    let engine = |cause| trouble(&file, cause);
+    let witness = sidecar::read(&file);
+    let mut rolled_back = false;
+    let exists = size(&file).map_err(in_folder)? > 0;
     if exists {
         check_header(&file)?;
     } else {
-        create_private(&file).map_err(|cause| OpenError::Folder { folder: folder.to_owned(), cause })?;
+        rolled_back = check_missing(&file, witness.as_ref(), options.accept_rollback)?;
+        create_private(&file).map_err(in_folder)?;
     }
-    let engine = |cause| OpenError::Engine { file: file.clone(), cause };
-    let mut connection = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .map_err(engine)?;
-    if exists {
-        check_version(&connection, &file)?;
+    let mut connection = connect(&file).map_err(engine)?;
+    if exists && check_version(&connection, &file)? {
+        let found = identity(&connection).map_err(engine)?;
+        if !found.clean {
+            check_structure(&connection, &file)?;
+        }
+        rolled_back = check_sidecar(&file, &found, witness.as_ref(), options.accept_rollback)?;
     }
-    settle_pragmas(&connection).map_err(engine)?;
-    migrate(&mut connection, fresh).map_err(engine)?;
-    let mut opened = load(connection, &file, lock)?;
-    check_sidecar(&opened, accept_rollback)?;
-    begin_epoch(&mut opened, wall).map_err(engine)?;
+    settle_pragmas(&connection, options.synchronous).map_err(engine)?;
+    migrate(&mut connection, options.fresh).map_err(engine)?;
+    let mut opened = load(connection, &file, lock).map_err(engine)?;
+    let history = rolled_back.then_some(options.fresh);
+    begin_epoch(&mut opened, witness.map(|witness| witness.epoch), wall, history).map_err(engine)?;
     sidecar::write(&opened.file, &Sidecar { instance: opened.instance, epoch: opened.epoch, seq: opened.seq })
-        .map_err(|cause| OpenError::Folder { folder: folder.to_owned(), cause })?;
+        .map_err(in_folder)?;
     Ok(opened)
+}
+
+/// A connection that writes. Closing it leaves the WAL alone: only the writer decides when it is copied.
+pub(super) fn connect(file: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    Ok(connection)
 }
 
 /// A connection that only reads.
@@ -119,19 +136,61 @@ fn check_header(file: &Path) -> Result<(), OpenError> {
     }
     let application = i64::from(u32::from_be_bytes([header[68], header[69], header[70], header[71]]));
     // A first start that was killed leaves an empty database in WAL mode, with all of it still in the WAL: id 0 is checked below.
-    let ours = header.starts_with(b"SQLite format 3\0") && (application == APPLICATION || application == 0);
+    let cut_short = application == 0 && header[18..20] == [2, 2];
+    let ours = header.starts_with(b"SQLite format 3\0") && (application == APPLICATION || cut_short);
     if ours { Ok(()) } else { Err(OpenError::Foreign(file.to_owned())) }
 }
 
-fn check_version(connection: &Connection, file: &Path) -> Result<(), OpenError> {
+/// Whether the database has our tables; false: a first start was cut short.
+fn check_version(connection: &Connection, file: &Path) -> Result<bool, OpenError> {
     let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
-    let damaged = |cause: rusqlite::Error| OpenError::Damaged { file: file.to_owned(), what: cause.to_string() };
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(damaged)?;
-    if tables > 0 && pragma("application_id").map_err(damaged)? != APPLICATION {
+    let engine = |cause| trouble(file, cause);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(engine)?;
+    if tables > 0 && pragma("application_id").map_err(engine)? != APPLICATION {
         return Err(OpenError::Foreign(file.to_owned()));
     }
-    let (found, known) = (pragma("user_version").map_err(damaged)?, MIGRATIONS.len() as i64);
-    if found > known { Err(OpenError::Newer { file: file.to_owned(), found, known }) } else { Ok(()) }
+    let (found, known) = (pragma("user_version").map_err(engine)?, MIGRATIONS.len() as i64);
+    if found > known { Err(OpenError::Newer { file: file.to_owned(), found, known }) } else { Ok(tables > 0) }
+}
+
+fn check_structure(connection: &Connection, file: &Path) -> Result<(), OpenError> {
+    if size(file).is_ok_and(|size| size > CHECKED) {
+        return Ok(());
+    }
+    let verdict: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|cause| trouble(file, cause))?;
+    if verdict == "ok" { Ok(()) } else { Err(OpenError::Damaged { file: file.to_owned(), what: verdict }) }
+}
+
+/// A database that is gone or empty is made anew, unless something shows that there was one. True: with the caller's consent.
+fn check_missing(file: &Path, witness: Option<&Sidecar>, accept_rollback: bool) -> Result<bool, OpenError> {
+    let log = PathBuf::from(format!("{}-wal", file.display()));
+    if size(&log).is_ok_and(|size| size > 0) {
+        let what = format!("it is missing or empty, but its log {} is there", log.display());
+        return Err(OpenError::Damaged { file: file.to_owned(), what });
+    }
+    match witness {
+        Some(witness) if !accept_rollback => Err(OpenError::RolledBack { file: file.to_owned(), found: 0, known: witness.seq }),
+        witness => Ok(witness.is_some()),
+    }
+}
+
+/// Corruption is told apart from trouble that passes.
+fn trouble(file: &Path, cause: rusqlite::Error) -> OpenError {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    match cause.sqlite_error_code() {
+        Some(DatabaseCorrupt | NotADatabase) => OpenError::Damaged { file: file.to_owned(), what: cause.to_string() },
+        _ => OpenError::Engine { file: file.to_owned(), cause },
+    }
+}
+
+/// The size of a file; 0 if it is missing.
+fn size(file: &Path) -> io::Result<u64> {
+    match std::fs::metadata(file) {
+        Ok(meta) => Ok(meta.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
 }
 
 fn create_private(file: &Path) -> io::Result<()> {
@@ -142,21 +201,26 @@ fn create_private(file: &Path) -> io::Result<()> {
     options.open(file).map(drop)
 }
 
-fn settle_pragmas(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(Duration::from_secs(5))?;
+fn settle_pragmas(connection: &Connection, synchronous: Synchronous) -> rusqlite::Result<()> {
     connection.execute_batch(
         "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;
-         PRAGMA temp_store=MEMORY; PRAGMA secure_delete=ON; PRAGMA mmap_size=0; PRAGMA cache_size=-32768;
+         PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY; PRAGMA secure_delete=ON; PRAGMA mmap_size=0; PRAGMA cache_size=-32768;
          PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;",
     )?;
     connection.set_prepared_statement_cache_capacity(128);
+    use rusqlite::types::Value::{Integer, Text};
     // NORMAL loses acknowledged commits at a power cut; a build or a fork that ignores the pragma must not go unseen.
     let read = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, rusqlite::types::Value>(0));
-    let (sync, mode) = (read("synchronous")?, read("journal_mode")?);
-    if sync != rusqlite::types::Value::Integer(2) || mode != rusqlite::types::Value::Text("wal".to_owned()) {
-        return Err(rusqlite::Error::InvalidParameterName("synchronous=FULL and journal_mode=WAL did not hold".to_owned()));
+    let wanted = [("journal_mode", Text("wal".to_owned())), ("synchronous", Integer(2)), ("secure_delete", Integer(1))];
+    for (name, value) in wanted.into_iter().chain([("page_size", Integer(4096)), ("mmap_size", Integer(0))]) {
+        if read(name)? != value {
+            return Err(rusqlite::Error::InvalidParameterName(format!("the setting {name} = {value:?} did not hold")));
+        }
     }
-    Ok(())
+    match synchronous {
+        Synchronous::Full => Ok(()),
+        Synchronous::DangerNormal => connection.execute_batch("PRAGMA synchronous=NORMAL"),
+    }
 }
 
 fn migrate(connection: &mut Connection, fresh: [u8; 16]) -> rusqlite::Result<()> {
@@ -177,52 +241,73 @@ fn migrate(connection: &mut Connection, fresh: [u8; 16]) -> rusqlite::Result<()>
     transaction.commit()
 }
 
-fn load(connection: Connection, file: &Path, lock: File) -> Result<Opened, OpenError> {
-    let damaged = |cause: rusqlite::Error| OpenError::Damaged { file: file.to_owned(), what: cause.to_string() };
-    let (mut opened, clean) = connection
-        .query_row("SELECT instance, history, epoch, seq, beat, revision, trimmed, clean FROM server WHERE id = 1", [], |row| {
-            Ok((
-                (row.get(0)?, HistoryId(row.get(1)?), Epoch(row.get(2)?), row.get(3)?, StoreTime(row.get(4)?)),
-                (row.get(5)?, row.get(6)?),
-                row.get::<_, bool>(7)?,
-            ))
-        })
-        .map(|((instance, history, epoch, seq, beat), (revision, trimmed), clean)| {
-            (Some((instance, history, epoch, seq, beat, revision, trimmed)), clean)
-        })
-        .map_err(damaged)?;
-    if !clean && std::fs::metadata(file).is_ok_and(|meta| meta.len() <= CHECKED) {
-        let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(damaged)?;
-        if verdict != "ok" {
-            return Err(OpenError::Damaged { file: file.to_owned(), what: verdict });
-        }
-    }
-    let (instance, history, epoch, seq, beat, revision, trimmed) = opened.take().expect("set above");
+/// What tells one database, and one moment of it, from others.
+struct Identity {
+    instance: [u8; 16],
+    seq: u64,
+    clean: bool,
+}
+
+fn identity(connection: &Connection) -> rusqlite::Result<Identity> {
+    connection.query_row("SELECT instance, seq, clean FROM server WHERE id = 1", [], |row| {
+        Ok(Identity { instance: row.get(0)?, seq: row.get(1)?, clean: row.get(2)? })
+    })
+}
+
+fn load(connection: Connection, file: &Path, lock: File) -> rusqlite::Result<Opened> {
+    let sql = "SELECT instance, history, epoch, seq, beat, revision, trimmed FROM server WHERE id = 1";
+    let mut find = connection.prepare(sql)?;
+    let (instance, history, epoch, seq, beat, revision, trimmed) = find
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?)))?;
+    drop(find);
+    let (history, epoch, beat) = (HistoryId(history), Epoch(epoch), StoreTime(beat));
     Ok(Opened { connection, file: file.to_owned(), history, instance, epoch, seq, beat, revision, trimmed, lock })
 }
 
-fn check_sidecar(opened: &Opened, accept_rollback: bool) -> Result<(), OpenError> {
-    let found = sidecar::read(&opened.file);
-    match found {
-        _ if accept_rollback => Ok(()),
-        Some(sidecar) if sidecar.instance != opened.instance => Err(OpenError::Sidecar(opened.file.clone())),
-        Some(sidecar) if sidecar.seq > opened.seq => {
-            Err(OpenError::RolledBack { file: opened.file.clone(), found: opened.seq, known: sidecar.seq })
-        }
-        _ => Ok(()),
+/// Whether the database is older than its sidecar, or another one, and the caller takes it as it is.
+fn check_sidecar(file: &Path, found: &Identity, witness: Option<&Sidecar>, accept: bool) -> Result<bool, OpenError> {
+    let Some(witness) = witness else { return Ok(false) };
+    let other = witness.instance != found.instance;
+    match other || witness.seq > found.seq {
+        false => Ok(false),
+        true if accept => Ok(true),
+        true if other => Err(OpenError::Sidecar(file.to_owned())),
+        true => Err(OpenError::RolledBack { file: file.to_owned(), found: found.seq, known: witness.seq }),
     }
 }
 
-/// Epoch = max(stored + 1, sidecar + 1, Unix seconds), durable before the first grant.
-fn begin_epoch(opened: &mut Opened, wall: WallTime) -> rusqlite::Result<()> {
-    let sidecar = sidecar::read(&opened.file).map_or(0, |sidecar| sidecar.epoch.0);
+/// Epoch = max(stored + 1, sidecar + 1, Unix seconds), durable before the first grant. After a rollback a new history begins, so that
+/// watchers list again, and all leases and tickets end: who holds what has been decided otherwise since.
+fn begin_epoch(opened: &mut Opened, witness: Option<Epoch>, wall: WallTime, history: Option<[u8; 16]>) -> rusqlite::Result<()> {
     let unix = u64::try_from(wall.0 / 1000).unwrap_or(0);
-    opened.epoch = Epoch((opened.epoch.0 + 1).max(sidecar + 1).max(unix));
+    opened.epoch = Epoch((opened.epoch.0 + 1).max(witness.map_or(0, |epoch| epoch.0 + 1)).max(unix));
     opened.seq += 1;
     let transaction = opened.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     transaction.execute("UPDATE server SET epoch = ?1, seq = ?2, clean = 0 WHERE id = 1", params![opened.epoch.0, opened.seq])?;
+    if let Some(fresh) = history {
+        opened.history = HistoryId(fresh);
+        transaction.execute("UPDATE server SET history = ?1 WHERE id = 1", [fresh])?;
+        end_leases(&transaction, opened.beat)?;
+    }
     // Uploads that were under way ended with the server that took them.
     transaction.execute("DELETE FROM chunk WHERE body IN (SELECT body FROM staged)", [])?;
     transaction.execute("DELETE FROM staged", [])?;
     transaction.commit()
+}
+
+fn end_leases(connection: &Connection, now: StoreTime) -> rusqlite::Result<()> {
+    let by: Principal = "leasehold".parse().expect("a plain word is a principal");
+    let reason: Reason = "the database was put back to an earlier time".parse().expect("a short sentence is a reason");
+    let mut held = connection.prepare("SELECT id, lock FROM name WHERE lock LIKE '%\"holders\"%'")?;
+    let rows = held.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Column<Lock>>(1)?.0)))?;
+    for row in rows.collect::<rusqlite::Result<Vec<_>>>()? {
+        let (name, mut lock) = row;
+        for holder in std::mem::take(&mut lock.holders) {
+            // Whoever holds it in the history that was lost may still be at work.
+            lock.cooldown_until = lock.cooldown_until.max(Some(now.after(holder.lock_delay)));
+            lock.ended.push(Ended { holder, how: End::Broken { by: by.clone(), reason: reason.clone() } });
+        }
+        connection.execute("UPDATE name SET lock = ?2 WHERE id = ?1", params![name, json(&lock)])?;
+    }
+    connection.execute("DELETE FROM ticket", []).map(drop)
 }

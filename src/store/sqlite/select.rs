@@ -2,13 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::columns::{Column, parse};
+use super::columns::{Column, int, limit as bounded, parse};
 use super::transaction::read_environment;
 use crate::domain::document::{DraftMeta, VersionMeta};
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{BodyId, Revision};
 use crate::domain::lock::{Lock, Ticket};
-use crate::domain::names::{EnvironmentName, Prefix, StateName};
+use crate::domain::names::{EnvironmentName, Prefix, StateName, StatePath};
 use crate::domain::time::{StoreTime, WallTime};
 use crate::store::{LockRow, Query, Rows};
 
@@ -47,13 +47,14 @@ pub(super) fn select(connection: &Connection, query: &Query, now: StoreTime) -> 
         Query::Version(state, which) => {
             let sql = "SELECT meta FROM version JOIN name ON name.id = version.name
                 WHERE environment = ?1 AND path = ?2 AND version = coalesce(?3, name.current)";
-            let params = params![state.environment.as_str(), state.path.as_str(), which.map(|which| which.0)];
+            let params = params![state.environment.as_str(), state.path.as_str(), which.map(|which| int(which.0))];
             versions(&transaction, state, sql, params)?
         }
         Query::History { state, before, limit } => {
             let sql = "SELECT meta FROM version JOIN name ON name.id = version.name
                 WHERE environment = ?1 AND path = ?2 AND (?3 IS NULL OR version < ?3) ORDER BY version DESC LIMIT ?4";
-            let params = params![state.environment.as_str(), state.path.as_str(), before.map(|before| before.0), limit];
+            let params =
+                params![state.environment.as_str(), state.path.as_str(), before.map(|before| int(before.0)), bounded(*limit)];
             versions(&transaction, state, sql, params)?
         }
         Query::Drafts(state, which) => {
@@ -79,7 +80,7 @@ pub(super) fn chunk(connection: &Connection, body: BodyId, n: u32) -> Sql<Option
 pub(super) fn events(connection: &Connection, after: Revision, limit: usize) -> Sql<Vec<Recorded>> {
     let sql = "SELECT revision, wall, environment, path, event FROM event WHERE revision > ?1 ORDER BY revision LIMIT ?2";
     let mut find = connection.prepare_cached(sql)?;
-    let rows = find.query_map(params![after.0, limit], |row| {
+    let rows = find.query_map(params![int(after.0), bounded(limit)], |row| {
         Ok(Recorded {
             revision: Revision(row.get(0)?),
             wall: WallTime(row.get(1)?),
@@ -104,9 +105,8 @@ fn environments(
 }
 
 const LOCKS: &str = "SELECT name.id, path, lock, current, deleted, environment.meta, environment.wrapped_secret,
-    CASE WHEN EXISTS (SELECT 1 FROM ticket WHERE ticket.name = name.id)
-    THEN (SELECT count(*) FROM ticket WHERE ticket.name = name.id AND deadline > ?1) ELSE 0 END, environment.name
-    FROM name JOIN environment ON environment.name = name.environment";
+    (SELECT count(*) FROM ticket WHERE ticket.name = name.id AND deadline > ?1), name.environment
+    FROM name CROSS JOIN environment ON environment.name = name.environment";
 
 /// Visits names in order, as [`LOCKS`] reads them, until told to stop.
 fn scan(
@@ -116,16 +116,21 @@ fn scan(
     now: StoreTime,
     visit: &mut dyn FnMut(StateName, &Row<'_>) -> Sql<bool>,
 ) -> Sql<()> {
-    let sql = format!(
-        "{LOCKS} WHERE (?2 IS NULL OR environment.name = ?2) AND (environment.name, path) > (?3, ?4) ORDER BY environment.name, path"
-    );
+    let sql = format!("{LOCKS} WHERE (name.environment, path) >= (?2, ?3) ORDER BY name.environment, path");
     let mut find = connection.prepare_cached(&sql)?;
-    let environment = prefix.environment.as_ref().map(EnvironmentName::as_str);
-    let (from, from_path) = after.map_or(("", ""), |after| (after.environment.as_str(), after.path.as_str()));
-    let mut rows = find.query(params![now.0, environment, from, from_path])?;
+    let environment = prefix.environment.as_ref().map_or("", EnvironmentName::as_str);
+    let path = prefix.path.as_ref().map_or("", StatePath::as_str);
+    // One range of the index: from the later of the two starts, until what the prefix cannot cover any more.
+    let from =
+        after.map_or((environment, path), |after| (environment, path).max((after.environment.as_str(), after.path.as_str())));
+    let mut rows = find.query(params![now.0, from.0, from.1])?;
     while let Some(row) = rows.next()? {
         let name = StateName { environment: parse(row.get(8)?)?, path: parse(row.get(1)?)? };
-        if prefix.covers(name.path.as_str()) && !visit(name, row)? {
+        let outside = !environment.is_empty() && name.environment.as_str() != environment;
+        if outside || !environment.is_empty() && !name.path.as_str().starts_with(path) {
+            break;
+        }
+        if prefix.covers(name.path.as_str()) && after != Some(&name) && !visit(name, row)? {
             break;
         }
     }
@@ -133,7 +138,7 @@ fn scan(
 }
 
 fn lock(connection: &Connection, state: &StateName, now: StoreTime) -> Sql<Option<LockRow>> {
-    let sql = format!("{LOCKS} WHERE environment.name = ?2 AND path = ?3");
+    let sql = format!("{LOCKS} WHERE name.environment = ?2 AND path = ?3");
     let mut find = connection.prepare_cached(&sql)?;
     let params = params![now.0, state.environment.as_str(), state.path.as_str()];
     let found = find.query_row(params, |row| lock_row(row, state.clone())).optional()?;

@@ -23,7 +23,16 @@ fn path(database: &Path) -> PathBuf {
 
 /// What the sidecar says; none if there is none. An unreadable one says nothing: it is only ever a second witness.
 pub(super) fn read(database: &Path) -> Option<Sidecar> {
-    serde_json::from_slice(&fs::read(path(database)).ok()?).ok()
+    let path = path(database);
+    let read = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        read => read.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)),
+    };
+    read.inspect_err(|error| {
+        let path = path.display();
+        tracing::warn!(%path, %error, "the sidecar cannot be read: a database put back to an earlier time would go unnoticed");
+    })
+    .ok()
 }
 
 /// Replaces the sidecar, durably.

@@ -9,7 +9,7 @@ use crate::domain::ids::{BodyId, Revision};
 use crate::domain::time::StoreTime;
 
 /// Rows looked at in one step.
-const STEP: u64 = 500;
+pub(super) const STEP: u64 = 500;
 /// How long a body may be staged without becoming a version or a draft.
 const ORPHAN: Duration = Duration::from_secs(3600);
 
@@ -29,18 +29,20 @@ impl Sweeper {
         request_memory: Duration,
         keep_events: u64,
     ) -> rusqlite::Result<Option<Revision>> {
-        self.requests(connection, before(now, request_memory))?;
+        self.requests(connection, now, request_memory)?;
         bodies(connection, now)?;
         events(connection, keep_events)
     }
 
-    fn requests(&mut self, connection: &Connection, oldest: u64) -> rusqlite::Result<()> {
-        let sql = "SELECT max(id), sum(at < ?3) FROM (SELECT id, at FROM request WHERE id > ?1 ORDER BY id LIMIT ?2)";
+    /// Forgets old request ids, [`STEP`] further on at each call.
+    pub(super) fn requests(&mut self, connection: &Connection, now: StoreTime, memory: Duration) -> rusqlite::Result<()> {
+        let Some(oldest) = before(now, memory) else { return Ok(()) };
+        let sql = "SELECT max(id), sum(at <= ?3) FROM (SELECT id, at FROM request WHERE id > ?1 ORDER BY id LIMIT ?2)";
         let (last, old) = connection.prepare_cached(sql)?.query_row(params![self.request, STEP, oldest], |row| {
             Ok((row.get::<_, Option<Vec<u8>>>(0)?, row.get::<_, Option<u64>>(1)?))
         })?;
         if old.unwrap_or(0) > 0 {
-            let sql = "DELETE FROM request WHERE id > ?1 AND id <= ?2 AND at < ?3";
+            let sql = "DELETE FROM request WHERE id > ?1 AND id <= ?2 AND at <= ?3";
             connection.prepare_cached(sql)?.execute(params![self.request, last, oldest])?;
         }
         self.request = last.unwrap_or_default();
@@ -52,7 +54,8 @@ impl Sweeper {
 fn bodies(connection: &Connection, now: StoreTime) -> rusqlite::Result<()> {
     let expired = "SELECT id, body FROM draft WHERE expires <= ?1 LIMIT 1";
     let orphan = "SELECT NULL, body FROM staged WHERE at <= ?1 LIMIT 1";
-    for (sql, at) in [(expired, now.0), (orphan, before(now, ORPHAN))] {
+    for (sql, at) in [(expired, Some(now.0)), (orphan, before(now, ORPHAN))] {
+        let Some(at) = at else { continue };
         let found = connection
             .prepare_cached(sql)?
             .query_row([at], |row| Ok((row.get::<_, Option<[u8; 16]>>(0)?, BodyId(row.get(1)?))))
@@ -80,6 +83,7 @@ fn events(connection: &Connection, keep: u64) -> rusqlite::Result<Option<Revisio
     Ok(Some(Revision(until)))
 }
 
-fn before(now: StoreTime, span: Duration) -> u64 {
-    now.0.saturating_sub(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
+/// None: the store is younger than that.
+fn before(now: StoreTime, span: Duration) -> Option<u64> {
+    now.0.checked_sub(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::columns::{Column, json, parse};
+use super::columns::{Column, int, json, parse};
 use crate::domain::command::{Command, Needs};
 use crate::domain::decision::{Change, DraftUsage, Effect, HEAD_RUN, Reply, Snapshot};
 use crate::domain::document::{Content, DraftMeta, VersionMeta};
@@ -13,7 +13,7 @@ use crate::domain::lock::{Lock, Ticket};
 use crate::domain::names::{EnvironmentName, StateName};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Context, StoreTime};
-use crate::store::transact::Transaction;
+use crate::store::transact::{SUPERSEDED, Transaction};
 
 /// The writer's view of its open transaction, and what it has to tell after the commit.
 pub(super) struct Work<'c> {
@@ -78,10 +78,10 @@ impl Transaction for Work<'_> {
             snapshot.draft = self.one(sql, params![id, name, ctx.now.0], |row| Ok(row.get::<_, Column<DraftMeta>>(0)?.0))?;
         }
         if let Some((token, digest)) = needs.keepable {
-            let sql = "SELECT meta FROM draft WHERE name = ?1 AND token = ?2 AND digest = ?3";
-            let twin = self.one(sql, params![name, token.0, json(&digest)], |row| Ok(row.get::<_, Column<DraftMeta>>(0)?.0))?;
-            snapshot.twin = twin;
-            snapshot.drafts = self.draft_usage(name)?;
+            let sql = "SELECT meta FROM draft WHERE name = ?1 AND token = ?2 AND digest = ?3 AND expires > ?4";
+            let twin = params![name, token.0.cast_signed(), json(&digest), ctx.now.0];
+            snapshot.twin = self.one(sql, twin, |row| Ok(row.get::<_, Column<DraftMeta>>(0)?.0))?;
+            snapshot.drafts = self.draft_usage(name, ctx.now)?;
         }
         if needs.purgeable {
             let sql = "SELECT count(*) FROM version WHERE name = ?1 AND body IS NOT NULL AND (?2 OR version <> ?3)";
@@ -139,11 +139,12 @@ impl Transaction for Work<'_> {
 impl Work<'_> {
     fn effect(&self, command: &Command, ctx: &Context<'_>) -> Sql<Option<Effect>> {
         let Some((id, _)) = command.request else { return Ok(None) };
-        let oldest = ctx.now.0.saturating_sub(u64::try_from(ctx.limits.request_memory.as_micros()).unwrap_or(u64::MAX));
-        let sql = "SELECT digest, outcome FROM request WHERE id = ?1 AND principal = ?2 AND at >= ?3";
-        self.one(sql, params![id.0, command.principal.as_str(), oldest], |row| {
-            Ok(Effect { digest: row.get::<_, Column<_>>(0)?.0, outcome: row.get::<_, Column<_>>(1)?.0 })
-        })
+        let sql = "SELECT digest, outcome, at FROM request WHERE id = ?1 AND principal = ?2";
+        let found = self.one(sql, params![id.0, command.principal.as_str()], |row| {
+            let effect = Effect { digest: row.get::<_, Column<_>>(0)?.0, outcome: row.get::<_, Column<_>>(1)?.0 };
+            Ok((effect, StoreTime(row.get(2)?)))
+        })?;
+        Ok(found.filter(|(_, at)| ctx.now.since(*at) < ctx.limits.request_memory).map(|(effect, _)| effect))
     }
 
     fn load_queue(&self, name: i64, needs: &Needs, snapshot: &mut Snapshot, now: StoreTime) -> Sql<()> {
@@ -164,23 +165,21 @@ impl Work<'_> {
             }
         }
         if let Some(TicketId(id)) = needs.ticket {
-            snapshot.ticket = self.one("SELECT meta FROM ticket WHERE name = ?1 AND id = ?2", params![name, id], ticket)?;
+            snapshot.ticket = self.one("SELECT meta FROM ticket WHERE name = ?1 AND id = ?2", params![name, int(id)], ticket)?;
         }
         Ok(())
     }
 
-    fn draft_usage(&self, name: i64) -> Sql<DraftUsage> {
-        let (count, bytes) = self
-            .one("SELECT count(*), coalesce(sum(stored), 0) FROM draft WHERE name = ?1", [name], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?
-            .unwrap_or_default();
+    fn draft_usage(&self, name: i64, now: StoreTime) -> Sql<DraftUsage> {
+        let sql = "SELECT count(*), coalesce(sum(stored), 0) FROM draft WHERE name = ?1 AND expires > ?2";
+        let (count, bytes) = self.one(sql, params![name, now.0], |row| Ok((row.get(0)?, row.get(1)?)))?.unwrap_or_default();
         let mut superseded = self.connection.prepare_cached(
-            "SELECT id, stored FROM draft AS old WHERE name = ?1
+            "SELECT id, stored FROM draft AS old WHERE name = ?1 AND expires > ?2
              AND EXISTS (SELECT 1 FROM draft AS new WHERE new.name = ?1 AND new.lease = old.lease AND new.seq > old.seq)
-             ORDER BY seq LIMIT 16",
+             ORDER BY seq LIMIT ?3",
         )?;
-        let superseded = superseded.query_map([name], |row| Ok((DraftId(row.get(0)?), row.get(1)?)))?.collect::<Sql<_>>()?;
+        let rows = superseded.query_map(params![name, now.0, SUPERSEDED], |row| Ok((DraftId(row.get(0)?), row.get(1)?)))?;
+        let superseded = rows.collect::<Sql<_>>()?;
         Ok(DraftUsage { count, bytes, superseded })
     }
 
@@ -225,7 +224,8 @@ impl Work<'_> {
                 let lease = json(&(&draft.principal, &draft.session, draft.token));
                 let sql = "INSERT INTO draft (name, id, lease, token, digest, body, stored, expires, meta) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
                 let DraftMeta { id, token, digest, body, stored_size, expires, .. } = &draft;
-                self.run(sql, params![name, id.0, lease, token.0, json(digest), body.0, stored_size, expires.0, json(&draft)])?;
+                let (token, stored, expires) = (token.0.cast_signed(), int(*stored_size), int(expires.0));
+                self.run(sql, params![name, id.0, lease, token, json(digest), body.0, stored, expires, json(&draft)])?;
                 // Drafts are sealed like versions, under the state they were meant for; nothing of them is sealed apart yet.
                 self.keep(StateId::default(), content)?;
             }
@@ -251,7 +251,7 @@ impl Work<'_> {
             "SELECT body, version.meta FROM version JOIN name ON name.id = version.name WHERE name.id = ?1 AND body IS NOT NULL
             AND (version.version = ?2 OR ?2 IS NULL AND (name.deleted OR version.version <> name.current))";
         let mut old = self.connection.prepare_cached(sql)?;
-        let rows = old.query_map(params![name, which.map(|which| which.0)], |row| {
+        let rows = old.query_map(params![name, which.map(|which| int(which.0))], |row| {
             Ok((BodyId(row.get(0)?), row.get::<_, Column<VersionMeta>>(1)?.0))
         })?;
         for (body, version) in rows.collect::<Sql<Vec<_>>>()? {
@@ -270,7 +270,11 @@ impl Work<'_> {
     fn keep(&self, state: StateId, content: Content) -> Sql<()> {
         match content.inline {
             Some(bytes) => self.run("INSERT INTO chunk (body, n, bytes) VALUES (?1, 0, ?2)", params![content.body.0, bytes])?,
-            None => self.run("DELETE FROM staged WHERE body = ?1", [content.body.0])?,
+            // A body that is not staged any more, or never was, must not become a version without bytes.
+            None if self.run("DELETE FROM staged WHERE body = ?1", [content.body.0])? == 0 => {
+                return Err(rusqlite::Error::QueryReturnedNoRows);
+            }
+            None => 0,
         };
         for (n, value) in content.values.into_iter().enumerate() {
             let sql = "INSERT OR IGNORE INTO value (state, ordinal, sealed) VALUES (?1, ?2, ?3)";
@@ -313,7 +317,7 @@ pub(super) fn read_environment(row: &rusqlite::Row<'_>) -> Sql<Environment> {
 /// One version of a name.
 pub(super) fn version(connection: &Connection, name: i64, number: u64) -> Sql<Option<VersionMeta>> {
     let mut find = connection.prepare_cached("SELECT meta FROM version WHERE name = ?1 AND version = ?2")?;
-    find.query_row(params![name, number], |row| Ok(row.get::<_, Column<VersionMeta>>(0)?.0)).optional()
+    find.query_row(params![name, int(number)], |row| Ok(row.get::<_, Column<VersionMeta>>(0)?.0)).optional()
 }
 
 /// Drops the bytes of a body.

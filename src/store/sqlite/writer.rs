@@ -2,7 +2,7 @@
 //! and answers after the commit.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
@@ -12,7 +12,7 @@ use super::checkpoint::{Checkpointer, checkpoint};
 use super::columns::parse;
 use super::open::Opened;
 use super::sidecar::{self, Sidecar};
-use super::sweep::Sweeper;
+use super::sweep::{self, Sweeper};
 use super::transaction::Work;
 use super::{Options, engine_error};
 use crate::domain::command::Command;
@@ -82,6 +82,12 @@ struct Desk {
     tidied: Duration,
     named: u64,
     sweeper: Sweeper,
+    /// Requests since their ids were last swept.
+    appended: u64,
+    /// What ended the open transaction before its commit, if anything did: nothing may run outside one.
+    sunk: Option<StoreError>,
+    /// Locks that the open transaction looked at: what it found to be due holds only if it commits.
+    touched: Vec<StateName>,
 }
 
 impl Writer {
@@ -112,6 +118,9 @@ impl Writer {
             tidied: now,
             named: opened.seq,
             sweeper: Sweeper::default(),
+            appended: 0,
+            sunk: None,
+            touched: Vec::new(),
         };
         Ok(Self { connection: opened.connection, desk, _lock: opened.lock })
     }
@@ -121,18 +130,22 @@ impl Writer {
         loop {
             let first = match queue.recv_timeout(self.desk.patience()) {
                 Ok(job) => Some(job),
+                // Under a test's own clock nothing happens by itself.
+                Err(RecvTimeoutError::Timeout) if !self.desk.unattended => continue,
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let (jobs, stop) = gather(first, queue);
+            if matches!(stop, Some(Job::Abandon)) {
+                return;
+            }
             if self.batch(jobs).is_err() {
                 tracing::error!("a commit ended in an unclear way; the store stops and must be opened anew");
                 self.desk.head.send_modify(|head| head.failed = true);
                 return;
             }
             match stop {
-                Some(Job::Close) => return self.desk.finish(&self.connection),
-                Some(_) => return,
+                Some(_) => return self.desk.finish(&self.connection),
                 None => self.desk.tidy(&self.connection),
             }
         }
@@ -146,6 +159,7 @@ impl Writer {
         let asked = jobs.iter().any(|job| matches!(job, Job::Checkpoint(_)));
         let (mut pending, mut waiting): (Vec<Pending>, Vec<Sender<()>>) = (Vec::new(), Vec::new());
         let begun = connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
+        desk.sunk = begun.err().map(engine_error);
         let mut work = Work::new(connection, desk.revision, desk.epoch);
         let mut changed = false;
         for job in jobs {
@@ -153,15 +167,16 @@ impl Writer {
                 Job::Submit(command, answer) => {
                     let done = desk.request(&mut work, &command, beat);
                     changed |= done.as_ref().is_ok_and(|done| done.changed);
+                    desk.appended += 1;
                     pending.push(Box::new(move |commit| {
-                        let _ = answer.send(commit.again().and_then(|()| done.map(|done| done.reply)));
+                        let _ = answer.send(commit.clone().and_then(|()| done.map(|done| done.reply)));
                     }));
                 }
                 Job::Stage(body, n, bytes, answer) => {
-                    let done = stage(connection, body, n, &bytes, beat.store).map_err(engine_error);
+                    let done = desk.guarded(connection, || stage(connection, body, n, &bytes, beat.store));
                     changed |= done.is_ok();
                     pending.push(Box::new(move |commit| {
-                        let _ = answer.send(commit.again().and(done));
+                        let _ = answer.send(commit.clone().and(done));
                     }));
                 }
                 Job::Checkpoint(done) | Job::Tick(done) => waiting.push(done),
@@ -169,13 +184,11 @@ impl Writer {
             }
         }
         if desk.unattended || ticks {
-            changed |= desk.settle_due(&mut work, beat);
+            changed |= desk.settle_due(&mut work, beat, if ticks { usize::MAX } else { BATCH });
         }
         let (epoch, revision) = (work.epoch, work.revision);
-        let commit = match begun {
-            Ok(_) => desk.commit(connection, changed || ticks, beat, epoch, revision),
-            Err(error) => Err(engine_error(error)),
-        };
+        let commit = desk.commit(connection, changed || ticks, beat, epoch, revision);
+        desk.settle_again(commit.is_err(), beat);
         pending.into_iter().for_each(|answer| answer(&commit));
         if asked && let Err(error) = checkpoint(connection, "PASSIVE") {
             tracing::warn!(%error, "a checkpoint failed; it is tried again");
@@ -201,35 +214,54 @@ impl Desk {
     fn request(&mut self, work: &mut Work<'_>, command: &Command, beat: Beat) -> Result<Done, StoreError> {
         let connection = work.connection;
         let run = |sql: &str| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
-        run("SAVEPOINT request").map_err(engine_error)?;
         let before = (work.revision, work.epoch);
-        let ctx = Context { now: beat.store, wall: self.clock.wall(), epoch: work.epoch, limits: &self.limits };
-        match transact(work, self.decide, command, &ctx) {
+        let (wall, limits, decide) = (self.clock.wall(), self.limits.clone(), self.decide);
+        let ctx = Context { now: beat.store, wall, epoch: work.epoch, limits: &limits };
+        let done = self.guarded(connection, || {
+            run("SAVEPOINT request")?;
+            let done = transact(work, decide, command, &ctx).and_then(|done| run("RELEASE request").map(|_| done));
+            if done.is_err() && !connection.is_autocommit() {
+                let _ = run("ROLLBACK TO request").and_then(|_| run("RELEASE request"));
+            }
+            done
+        });
+        match &done {
             Ok(done) => {
-                run("RELEASE request").map_err(engine_error)?;
                 if let Some(path) = command.path() {
                     let state = StateName { environment: command.environment().clone(), path: path.clone() };
+                    self.touched.push(state.clone());
                     self.due.set(state, done.due);
                 }
                 for state in work.settle_soon.drain(..) {
+                    self.touched.push(state.clone());
                     self.due.set(state, Some(beat.store));
                 }
-                Ok(done)
             }
-            Err(error) => {
-                // A full disk may have rolled the whole transaction back already; then there is no savepoint to go back to.
-                let _ = run("ROLLBACK TO request").and_then(|_| run("RELEASE request"));
+            Err(_) => {
                 (work.revision, work.epoch) = before;
                 work.settle_soon.clear();
-                tracing::error!(%error, "a request failed in the store");
-                Err(engine_error(error))
             }
         }
+        done
     }
 
-    fn settle_due(&mut self, work: &mut Work<'_>, beat: Beat) -> bool {
+    /// Runs a part of the open transaction, if it still is open: the engine rolls all of it back by itself when the disk is full or
+    /// fails, and what ran after that would commit on its own.
+    fn guarded<T>(&mut self, connection: &Connection, part: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        if let Some(sunk) = &self.sunk {
+            return Err(sunk.clone());
+        }
+        part().map_err(|error| {
+            tracing::error!(%error, "a request failed in the store");
+            let error = engine_error(error);
+            self.sunk = connection.is_autocommit().then(|| error.clone());
+            error
+        })
+    }
+
+    fn settle_due(&mut self, work: &mut Work<'_>, beat: Beat, most: usize) -> bool {
         let mut changed = false;
-        for _ in 0..BATCH {
+        for _ in 0..most {
             let Some(state) = self.due.pop(beat.store) else { break };
             match self.request(work, &store_settles(state.clone()), beat) {
                 Ok(done) => changed |= done.changed,
@@ -238,6 +270,13 @@ impl Desk {
             }
         }
         changed
+    }
+
+    /// What was settled in vain is still due.
+    fn settle_again(&mut self, in_vain: bool, beat: Beat) {
+        for state in self.touched.drain(..).filter(|_| in_vain) {
+            self.due.set(state, Some(beat.store.after(BEAT)));
+        }
     }
 
     /// Commits what changed, and store time when it has stood still for long enough. [`StoreError::Unknown`] is final.
@@ -249,9 +288,8 @@ impl Desk {
         epoch: Epoch,
         revision: Revision,
     ) -> Result<(), StoreError> {
-        if connection.is_autocommit() {
-            // The engine rolled the whole transaction back by itself, and every request in it with it.
-            return Err(StoreError::Full);
+        if let Some(sunk) = self.sunk.take() {
+            return Err(sunk);
         }
         let deadlines = self.due.next().is_some();
         if !changed && !(deadlines && beat.source.saturating_sub(self.committed) >= BEAT) {
@@ -265,13 +303,13 @@ impl Desk {
         let update = connection
             .prepare_cached(sql)
             .and_then(|mut update| update.execute(params![self.seq + 1, beat.store.0, revision.0, epoch.0]));
-        let commit = update.and_then(|_| connection.prepare_cached("COMMIT")?.execute([]));
-        if let Err(error) = commit {
+        // What failed before COMMIT was asked for has certainly not happened.
+        let known = update.is_err();
+        if let Err(error) = update.and_then(|_| connection.prepare_cached("COMMIT")?.execute([])) {
             tracing::error!(%error, "a commit failed");
-            let full = matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DiskFull));
+            let error = engine_error(error);
             let back = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
-            // Locks that were settled in vain are still due.
-            return Err(if full && back { StoreError::Full } else { StoreError::Unknown });
+            return Err(if back && (known || error == StoreError::Full) { error } else { StoreError::Unknown });
         }
         (self.seq, self.committed, self.epoch) = (self.seq + 1, beat.source, epoch);
         self.clock.beat(beat);
@@ -285,6 +323,13 @@ impl Desk {
     /// Once a second: the sidecar follows the commits, and what has outlived its time is swept in small steps.
     fn tidy(&mut self, connection: &Connection) {
         let now = self.clock.read();
+        // As many ids are looked at as come in, or more, or they would pile up under load.
+        if self.appended >= sweep::STEP {
+            self.appended = 0;
+            if let Err(error) = self.sweeper.requests(connection, now.store, self.limits.request_memory) {
+                tracing::warn!(%error, "sweeping failed; it is tried again");
+            }
+        }
         if now.source.saturating_sub(self.tidied) < TIDY {
             return;
         }
@@ -341,37 +386,16 @@ fn gather(first: Option<Job>, queue: &Receiver<Job>) -> (Vec<Job>, Option<Job>) 
             return (jobs, Some(job));
         }
         jobs.push(job);
-        next = match queue.try_recv() {
-            Ok(job) if jobs.len() < BATCH => Some(job),
-            Ok(job) => {
-                jobs.push(job);
-                None
-            }
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        };
+        next = if jobs.len() < BATCH { queue.try_recv().ok() } else { None };
     }
     (jobs, None)
 }
 
-/// The outcome of a commit, told to each request in it.
-trait Again {
-    fn again(&self) -> Result<(), StoreError>;
-}
-
-impl Again for Result<(), StoreError> {
-    fn again(&self) -> Result<(), StoreError> {
-        match self {
-            Ok(()) => Ok(()),
-            Err(StoreError::Unknown) => Err(StoreError::Unknown),
-            Err(StoreError::Full) => Err(StoreError::Full),
-            Err(other) => Err(StoreError::Engine(other.to_string())),
-        }
-    }
-}
-
 fn stage(connection: &Connection, body: BodyId, n: u32, bytes: &[u8], now: StoreTime) -> rusqlite::Result<()> {
     connection.prepare_cached("INSERT OR IGNORE INTO staged (body, at) VALUES (?1, ?2)")?.execute(params![body.0, now.0])?;
-    connection.prepare_cached("INSERT INTO chunk (body, n, bytes) VALUES (?1, ?2, ?3)")?.execute(params![body.0, n, bytes])?;
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO chunk (body, n, bytes) VALUES (?1, ?2, ?3)")?
+        .execute(params![body.0, n, bytes])?;
     Ok(())
 }
 
