@@ -1,0 +1,104 @@
+//! A server of this build in a process of its own, and what is known of its disk.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+
+/// Connections that the clients share, as with the peers.
+const CONNECTIONS: usize = 8;
+
+pub struct Server {
+    child: Child,
+    folder: TempDir,
+    pub token: String,
+    pub channels: Vec<Channel>,
+    count: Option<PathBuf>,
+}
+
+impl Server {
+    /// Starts it, with a shim preloaded if one is given.
+    pub async fn start(shim: Option<&Path>) -> Self {
+        // On a disk, not in memory: durable rates are what is measured.
+        let folder = tempfile::Builder::new().prefix("leasehold-bench").tempdir_in(std::env::var("LEASEHOLD_BENCH_DIR").unwrap_or("/var/tmp".into())).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leasehold"));
+        command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path().join("data"));
+        let count = shim.map(|shim| {
+            let count = folder.path().join("syncs");
+            command.env("LD_PRELOAD", shim).env("SYNC_US", "5000").env("SYNC_COUNT", &count);
+            count
+        });
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+        let token = std::fs::read_to_string(folder.path().join("data/bootstrap.token")).unwrap().trim().to_owned();
+        let mut channels = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap().tcp_nodelay(true);
+            channels.push(endpoint.connect().await.unwrap());
+        }
+        Self { child, folder, token, channels, count }
+    }
+
+    /// How many fdatasyncs and fsyncs there were so far; known with the shim only.
+    pub fn syncs(&self) -> Option<u64> {
+        self.count.as_ref().map(|count| std::fs::metadata(count).map_or(0, |meta| meta.len()))
+    }
+
+    /// Median and 99th percentile of overwriting 4 KiB and fdatasync on the server's disk, in microseconds.
+    pub fn fdatasync(&self) -> (u128, u128) {
+        let file: File = OpenOptions::new().create(true).truncate(true).write(true).open(self.folder.path().join("probe")).unwrap();
+        file.write_all_at(&[0; 1 << 20], 0).unwrap();
+        file.sync_all().unwrap();
+        let mut took: Vec<u128> = (0..500_u64)
+            .map(|n| {
+                let began = Instant::now();
+                file.write_all_at(&[1; 4096], n % 256 * 4096).unwrap();
+                file.sync_data().unwrap();
+                began.elapsed().as_micros()
+            })
+            .collect();
+        took.sort_unstable();
+        (took[took.len() / 2], took[took.len() * 99 / 100])
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Delays every sync by `SYNC_US` microseconds and appends a byte to `SYNC_COUNT`.
+const SHIM: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+static void before(void) {
+    const char *us = getenv("SYNC_US"), *count = getenv("SYNC_COUNT");
+    if (count) { int fd = open(count, O_CREAT | O_WRONLY | O_APPEND, 0600); if (fd >= 0) { if (write(fd, ".", 1)) {} close(fd); } }
+    if (us) { long n = atol(us); struct timespec t = { n / 1000000, n % 1000000 * 1000 }; nanosleep(&t, 0); }
+}
+int fsync(int fd) { static int (*real)(int); if (!real) real = dlsym(RTLD_NEXT, "fsync"); before(); return real(fd); }
+int fdatasync(int fd) { static int (*real)(int); if (!real) real = dlsym(RTLD_NEXT, "fdatasync"); before(); return real(fd); }
+"#;
+
+/// Compiles the shim; none without gcc.
+pub fn slow_sync_shim() -> Option<PathBuf> {
+    let folder = std::env::temp_dir().join(format!("leasehold-bench-shim-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).ok()?;
+    let (source, shim) = (folder.join("slow.c"), folder.join("slow.so"));
+    File::create(&source).ok()?.write_all(SHIM.as_bytes()).ok()?;
+    let done = Command::new("gcc").args(["-shared", "-fPIC", "-o"]).args([&shim, &source]).arg("-ldl").status().ok()?;
+    done.success().then_some(shim)
+}
