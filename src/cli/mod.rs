@@ -1,6 +1,6 @@
 //! The command line: parse, call the client, print.
 //!
-//! [`flags`] are what was written, [`settings`] what it means together with the environment ([`environ`] reads that); one file or
+//! `flags` are what was written, `settings` what it means together with the environment (`environ` reads that); one file or
 //! folder per command does the rest through [`crate::client`].
 
 mod context;

@@ -52,6 +52,9 @@ use retry::{ATTEMPT, Policy, retry};
 /// The largest reply that is a single message: lists come in pages of at most 1,000 rows.
 const MAX_REPLY: usize = 16 << 20;
 
+/// Longer than any patience, and short enough to be added to a point in time.
+const A_CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// A connection to one server, made when it is first needed and made again when it breaks. Clones share it.
 #[derive(Clone)]
 pub struct Client {
@@ -72,7 +75,7 @@ impl Client {
 
     /// The same over a channel that the caller has made; of the settings only token and patience are used.
     pub fn over(channel: Channel, settings: Settings) -> Self {
-        Self { channel, token: settings.token.map(Arc::new), patience: settings.patience }
+        Self { channel, token: settings.token.map(Arc::new), patience: settings.patience.min(A_CENTURY) }
     }
 
     /// A request that carries the principal's token, if there is one.

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::transport::Server;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -54,6 +54,16 @@ pub(crate) struct FakeServer {
 
 impl FakeServer {
     pub(crate) fn start() -> Self {
+        Self::start_with(Server::builder())
+    }
+
+    /// With TLS, under a certificate and key in PEM.
+    pub(crate) fn start_tls(certificate: &str, key: &str) -> Self {
+        let tls = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
+        Self::start_with(Server::builder().tls_config(tls).unwrap())
+    }
+
+    fn start_with(mut server: Server) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -65,7 +75,7 @@ impl FakeServer {
         };
         runtime.spawn(async move {
             let (_, health) = tonic_health::server::health_reporter();
-            Server::builder()
+            server
                 .add_service(health)
                 .add_service(EnvironmentServiceServer::with_interceptor(fake.clone(), guard))
                 .add_service(LeaseServiceServer::with_interceptor(fake.clone(), guard))

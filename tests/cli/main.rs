@@ -12,6 +12,7 @@ mod pull;
 mod push;
 mod run;
 mod stdin_confirm;
+mod tls;
 mod token_file;
 mod token_sources;
 mod unreachable;

@@ -1,5 +1,6 @@
 //! What is written wrongly ends with 2 before anything is asked of a server.
 
+use crate::fake::FakeServer;
 use crate::process::{end, leasehold};
 
 #[test]
@@ -41,4 +42,12 @@ fn help_goes_to_stdout_and_documents_the_exit_codes() {
     let ended = end(&mut leasehold(&["--help"]));
     assert_eq!(ended.code, 0);
     assert!(ended.out.contains("6 lease lost") && !ended.out.contains("__guard"), "{}", ended.out);
+}
+
+#[test]
+fn endless_patience_is_fine() {
+    let server = FakeServer::start();
+    let ages = "500000000000y";
+    let ended = end(&mut server.leasehold(&["lease", "acquire", "dev/queue", "--retry-for", ages, "--wait", ages]));
+    assert_eq!(ended.code, 0, "{}", ended.err);
 }

@@ -177,6 +177,21 @@ async fn lost_lease_is_renewed_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn renewal_that_is_answered_after_the_loss_revives_nothing() {
+    let fake = Fake::start();
+    fake.script_renewals([Renewal::After(Duration::from_secs(5))]);
+    let (_client, lease) = held(&fake).await;
+    while fake.seen().renewals.is_empty() {
+        sleep(Duration::from_millis(100)).await;
+    }
+    fake.tell(lost(7, LossReason::Broken)).await;
+    lost_in_an_hour(&lease).await;
+    sleep(TTL).await;
+    assert!(matches!(lease.state(), State::Lost(Loss::Told { .. })));
+    assert_eq!(fake.seen().renewals.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn failing_renewals_are_tried_again_before_the_owner_must_stop() {
     let fake = Fake::start();
     fake.script_renewals([
@@ -199,7 +214,9 @@ async fn silent_lease_that_is_renewed_is_held_again() {
     fake.script_renewals((0..3).map(|_| Renewal::Never));
     let (_client, lease) = held(&fake).await;
     assert_eq!(next_trouble(&lease).await.1, State::Silent);
-    lease.subscribe().wait_for(|view| view.state == State::Held).await.unwrap();
+    let mut views = lease.subscribe();
+    let held = views.wait_for(|view| view.state == State::Held);
+    tokio::time::timeout(TTL, held).await.expect("the next renewal succeeds").unwrap();
 }
 
 #[tokio::test(start_paused = true)]
