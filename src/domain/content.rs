@@ -55,7 +55,7 @@ fn acceptable(work: &Work<'_>, write: &Write) -> Result<(), Refusal> {
         kept(work, draft)?;
     }
     let Some(content) = &write.content else {
-        return current.map(|_| ()).ok_or(Refusal::StateNotFound);
+        return current.filter(|_| write.origin == Origin::Delete).map(|_| ()).ok_or(Refusal::StateNotFound);
     };
     if let Some(fixed) = current.map(|current| current.format).filter(|fixed| *fixed != content.format) {
         return Err(Refusal::FormatDiffers { fixed, got: content.format });

@@ -1,1 +1,7 @@
-//! Front doors.
+//! Front doors: decode, call the service, encode. No rules in them.
+
+pub mod config;
+pub mod door;
+pub mod grpc;
+pub mod identity;
+pub mod start;

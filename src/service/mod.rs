@@ -1,1 +1,140 @@
-//! Use cases.
+//! Use cases: build a command, submit it, shape the reply. Nothing is decided here; doors call it, stores answer it.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+
+use crate::domain::command::{Act, Command};
+use crate::domain::decision::Reply;
+use crate::domain::ids::{EnvironmentId, KeyedDigest, RequestId, Token};
+use crate::domain::names::{EnvironmentName, Principal, Session, StateName};
+use crate::secrets::keys::{self, EnvironmentKeys};
+use crate::secrets::master::Master;
+use crate::store::{Query, Rows, Store};
+
+pub mod acquire;
+pub mod drafts;
+pub mod environments;
+mod error;
+pub mod hub;
+pub mod leases;
+pub mod pull;
+pub mod push;
+mod random;
+pub mod rewrite;
+pub mod states;
+pub mod watch;
+
+pub use error::Error;
+
+/// Bounds on what callers may send.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// The largest document in bytes.
+    pub document: u64,
+    /// How many bytes of documents may be in flight at once, over all callers.
+    pub in_flight: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { document: 128 << 20, in_flight: 512 << 20 }
+    }
+}
+
+/// Who calls, as the door found out.
+#[derive(Clone)]
+pub enum Caller {
+    /// An authenticated principal.
+    Principal(Principal),
+    /// Somebody who shows a lease secret. It stands for the principal that the lease was granted to, for that lease only.
+    Lease(LeaseSecret),
+}
+
+/// A lease secret as it was shown: not yet verified. No `Debug`.
+#[derive(Clone)]
+pub struct LeaseSecret {
+    /// Whose lease it says it is.
+    pub principal: Principal,
+    /// What has to match.
+    pub proof: [u8; 32],
+}
+
+/// The use cases over one store.
+pub struct Service {
+    store: Arc<dyn Store>,
+    master: Master,
+    keys: DashMap<EnvironmentId, Arc<EnvironmentKeys>>,
+    hub: Arc<hub::Hub>,
+    bounds: Bounds,
+    flights: Arc<tokio::sync::Semaphore>,
+}
+
+/// How many bytes one permit of the in-flight semaphore stands for.
+const PERMIT: u64 = 64 << 10;
+
+impl Service {
+    /// The service over a store. Spawns the task that tells watchers; call it inside a runtime.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, master: Master, bounds: Bounds) -> Arc<Self> {
+        let permits = usize::try_from(bounds.in_flight / PERMIT).unwrap_or(usize::MAX).min(tokio::sync::Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            hub: hub::Hub::start(Arc::clone(&store)),
+            store,
+            master,
+            keys: DashMap::new(),
+            bounds,
+            flights: Arc::new(tokio::sync::Semaphore::new(permits)),
+        })
+    }
+
+    /// The bounds on what callers may send.
+    #[must_use]
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// Told when the store gives up and has to be opened anew.
+    #[must_use]
+    pub fn store_head(&self) -> tokio::sync::watch::Receiver<crate::store::Head> {
+        self.store.head()
+    }
+
+    /// The principal behind a caller who acts on a lease. A lease secret is believed if it proves this very lease.
+    fn principal_of(
+        keys: &EnvironmentKeys,
+        caller: &Caller,
+        state: &StateName,
+        session: &Session,
+        token: Token,
+    ) -> Result<Principal, Error> {
+        match caller {
+            Caller::Principal(principal) => Ok(principal.clone()),
+            Caller::Lease(LeaseSecret { principal, proof }) => {
+                let proves = keys.is_lease_secret(proof, state, session, token, principal);
+                if proves { Ok(principal.clone()) } else { Err(Error::Unauthenticated) }
+            }
+        }
+    }
+
+    /// The keys of an environment.
+    async fn keys(&self, environment: &EnvironmentName) -> Result<Arc<EnvironmentKeys>, Error> {
+        let Rows::Environments(found) = self.store.select(Query::Environments(Some(environment.clone()))).await? else {
+            return Err(Error::internal("environments answered with other rows"));
+        };
+        let missing = || crate::domain::refusal::Refusal::EnvironmentNotFound(environment.clone());
+        let (found, _) = found.into_iter().next().ok_or_else(missing)?;
+        if let Some(keys) = self.keys.get(&found.id) {
+            return Ok(Arc::clone(&keys));
+        }
+        let keys = keys::open(&self.master, found.id, &found.wrapped_secret)
+            .map_err(|_| Error::internal("the environment's secret does not open with this master key"))?;
+        let keys = Arc::new(keys);
+        self.keys.insert(found.id, Arc::clone(&keys));
+        Ok(keys)
+    }
+
+    async fn submit(&self, principal: Principal, request: Option<(RequestId, KeyedDigest)>, act: Act) -> Result<Reply, Error> {
+        Ok(self.store.submit(Command { principal, request, act }).await??)
+    }
+}

@@ -22,7 +22,7 @@ use crate::domain::time::StoreTime;
 pub mod clock;
 mod due;
 pub mod memory;
-//pub mod sqlite;
+pub mod sqlite;
 mod transact;
 
 /// A document travels and is stored in pieces of at most this many bytes.
@@ -120,7 +120,7 @@ pub struct LockRow {
 }
 
 /// The engine failed; the rules were not asked, or what they decided is not kept.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// No room to write: nothing was changed, and reading goes on.
     #[error("the disk under the data folder is full")]

@@ -7,6 +7,9 @@ use crate::domain::names::StateName;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Context, StoreTime};
 
+/// How many superseded drafts a snapshot names at most.
+pub(crate) const SUPERSEDED: usize = 1000;
+
 /// One open transaction of an engine.
 pub(crate) trait Transaction {
     /// How the engine fails.
@@ -41,17 +44,30 @@ pub(crate) fn transact<T: Transaction>(
     command: &Command,
     ctx: &Context<'_>,
 ) -> Result<Done, T::Error> {
+    let (mut done, mut unsettled) = step(transaction, decide, command, ctx)?;
+    if let Act::Lock(state, _) | Act::Content(state, _) = &command.act {
+        // A queue is as long as an environment allows, the stack is not.
+        while unsettled {
+            let (settled, more) = step(transaction, decide, &settle(command, state.clone()), ctx)?;
+            (done.changed, done.due, unsettled) = (done.changed | settled.changed, settled.due, more);
+        }
+    }
+    Ok(done)
+}
+
+/// One decision and its changes, and whether more of the queue can be served.
+fn step<T: Transaction>(
+    transaction: &mut T,
+    decide: Decide,
+    command: &Command,
+    ctx: &Context<'_>,
+) -> Result<(Done, bool), T::Error> {
     let decision = decide(transaction.load(command, ctx)?, command, ctx);
-    let mut changed = !decision.changes.is_empty();
+    let changed = !decision.changes.is_empty();
     for change in decision.changes {
         transaction.apply(command, change, &decision.reply, ctx)?;
     }
-    let mut due = decision.due;
-    if let (true, Act::Lock(state, _) | Act::Content(state, _)) = (decision.unsettled, &command.act) {
-        let settled = transact(transaction, decide, &settle(command, state.clone()), ctx)?;
-        (changed, due) = (changed | settled.changed, settled.due);
-    }
-    Ok(Done { reply: decision.reply, changed, due })
+    Ok((Done { reply: decision.reply, changed, due: decision.due }, decision.unsettled))
 }
 
 /// The store's own command: settle this lock.

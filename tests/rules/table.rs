@@ -162,7 +162,7 @@ impl World {
     }
 
     fn nobody_holds(&self) {
-        assert_eq!(self.holders(), []);
+        assert!((self.holders()).is_empty());
     }
 
     /// How a lease ended, as watchers were told.

@@ -4,6 +4,7 @@
 
 pub mod diff;
 pub mod json;
+mod strings;
 mod terraform;
 pub(crate) mod value;
 

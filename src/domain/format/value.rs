@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
-use super::json::{self, JsonError};
+use super::{
+    json::{self, JsonError},
+    strings::{compare_strings, decode_string},
+};
 
 /// One value inside an accepted document: its bytes, without white space around them.
 #[derive(Clone, Copy)]
@@ -63,7 +66,7 @@ impl<'a> Value<'a> {
 
     /// What a string says.
     pub(crate) fn text(self) -> Option<Cow<'a, str>> {
-        (self.kind() == Kind::String).then(|| json::decode_string(self.0))
+        (self.kind() == Kind::String).then(|| decode_string(self.0))
     }
 
     /// Some total order of values, for sorting. `Equal` only for values that differ in white space and escapes at most.
@@ -79,7 +82,7 @@ impl<'a> Member<'a> {
     }
 
     pub(crate) fn name(self) -> Cow<'a, str> {
-        json::decode_string(self.key())
+        decode_string(self.key())
     }
 
     pub(crate) fn value(self) -> Value<'a> {
@@ -88,7 +91,7 @@ impl<'a> Member<'a> {
 
     pub(crate) fn is(self, name: &str) -> bool {
         let key = self.key();
-        &key[1..key.len() - 1] == name.as_bytes() || (key.contains(&b'\\') && json::decode_string(key) == name)
+        &key[1..key.len() - 1] == name.as_bytes() || (key.contains(&b'\\') && decode_string(key) == name)
     }
 }
 
@@ -121,7 +124,7 @@ impl Tokens<'_> {
         loop {
             let order = match (self.next(), other.next()) {
                 (None, None) => return Ordering::Equal,
-                (Some(a @ [b'"', ..]), Some(b @ [b'"', ..])) => json::compare_strings(a, b),
+                (Some(a @ [b'"', ..]), Some(b @ [b'"', ..])) => compare_strings(a, b),
                 (a, b) => a.cmp(&b),
             };
             if order.is_ne() {

@@ -58,6 +58,7 @@ impl Memory {
         let Image { mut tables, now } = image;
         let wall = u64::try_from(source.wall().0 / 1000).unwrap_or(0);
         tables.epoch = Epoch((tables.epoch.0 + 1).max(wall));
+        tables.drop_staged();
         let mut due = Due::new();
         for name in tables.lock_names() {
             due.set(name, Some(now));
@@ -86,6 +87,7 @@ impl Memory {
         while let Some(state) = inner.due.pop(beat.store) {
             let _ = self.run(&mut inner, &store_settles(state), beat.store);
         }
+        inner.tables.sweep(beat.store);
         inner.tables.beat = beat.store;
         self.clock.beat(beat);
         self.publish(&inner);
@@ -137,7 +139,12 @@ impl Store for Memory {
 
     fn stage(&self, body: BodyId, n: u32, bytes: Vec<u8>) -> Later<'_, ()> {
         async move {
-            self.lock().tables.bodies.entry(body).or_default().insert(n, bytes);
+            let mut inner = self.lock();
+            if inner.closed {
+                return Err(StoreError::Stopped);
+            }
+            inner.tables.staged.insert(body);
+            inner.tables.bodies.entry(body).or_default().insert(n, bytes);
             Ok(())
         }
         .boxed()

@@ -48,8 +48,8 @@ impl Tables {
                 self.versions(state, rows.filter(below).take(*limit).cloned())
             }
             Query::Drafts(state, which) => {
-                let rows = self.names.get(state).into_iter().flat_map(|name| name.drafts.iter().rev());
-                let live = rows.filter(|draft| now < draft.expires && which.is_none_or(|id| id == draft.id));
+                let rows = self.names.get(state).into_iter().flat_map(|name| name.drafts(now).rev());
+                let live = rows.filter(|draft| which.is_none_or(|id| id == draft.id));
                 Rows::Drafts(live.cloned().collect())
             }
         }

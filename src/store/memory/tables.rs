@@ -1,6 +1,6 @@
 //! The tables of the memory engine, and how commands see and change them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
 
 use crate::domain::command::Command;
@@ -14,7 +14,7 @@ use crate::domain::names::{EnvironmentName, Principal, StateName, StatePath};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Context, StoreTime};
 use crate::store::Head;
-use crate::store::transact::Transaction;
+use crate::store::transact::{SUPERSEDED, Transaction};
 
 #[derive(Default)]
 pub(super) struct Tables {
@@ -24,6 +24,8 @@ pub(super) struct Tables {
     pub(super) environments: BTreeMap<EnvironmentName, Environment>,
     pub(super) names: BTreeMap<StateName, Name>,
     pub(super) bodies: HashMap<BodyId, BTreeMap<u32, Vec<u8>>>,
+    /// Bodies on their way in, that nothing refers to yet.
+    pub(super) staged: HashSet<BodyId>,
     pub(super) events: Vec<Recorded>,
     pub(super) effects: HashMap<(RequestId, Principal), (StoreTime, Effect)>,
     pub(super) settle_soon: Vec<StateName>,
@@ -44,6 +46,21 @@ impl Tables {
         Head { history: self.history, revision, trimmed: Revision(0), failed: false }
     }
 
+    /// Uploads that were under way end with the server that took them.
+    pub(super) fn drop_staged(&mut self) {
+        for body in self.staged.drain() {
+            self.bodies.remove(&body);
+        }
+    }
+
+    /// Drafts past their life go.
+    pub(super) fn sweep(&mut self, now: StoreTime) {
+        for name in self.names.values_mut() {
+            let gone: Vec<_> = name.drafts.iter().filter(|draft| draft.expires <= now).map(|draft| draft.id).collect();
+            gone.into_iter().for_each(|id| drop_draft(name, &mut self.bodies, id));
+        }
+    }
+
     pub(super) fn lock_names(&self) -> Vec<StateName> {
         self.names.keys().cloned().collect()
     }
@@ -54,16 +71,21 @@ impl Name {
         count(self.tickets.values().filter(|ticket| now < ticket.deadline).count())
     }
 
-    fn usage(&self) -> DraftUsage {
+    /// Drafts in the order in which they were kept.
+    pub(super) fn drafts(&self, now: StoreTime) -> impl DoubleEndedIterator<Item = &DraftMeta> {
+        self.drafts.iter().filter(move |draft| now < draft.expires)
+    }
+
+    fn usage(&self, now: StoreTime) -> DraftUsage {
         let last = |draft: &DraftMeta| self.drafts.iter().rfind(|other| lease(other) == lease(draft)).map(|other| other.id);
         DraftUsage {
-            count: count(self.drafts.len()),
-            bytes: self.drafts.iter().map(|draft| draft.stored_size).sum(),
+            count: count(self.drafts(now).count()),
+            bytes: self.drafts(now).map(|draft| draft.stored_size).sum(),
             superseded: self
-                .drafts
-                .iter()
+                .drafts(now)
                 .filter(|draft| last(draft) != Some(draft.id))
                 .map(|draft| (draft.id, draft.stored_size))
+                .take(SUPERSEDED)
                 .collect(),
         }
     }
@@ -107,10 +129,10 @@ impl Transaction for Work<'_> {
         snapshot.ticket = needs.ticket.and_then(|id| name.tickets.values().find(|ticket| ticket.id == id).cloned());
         snapshot.current = name.versions.values().last().filter(|_| needs.head).cloned();
         snapshot.version = needs.version.and_then(|version| name.versions.get(&version).cloned());
-        snapshot.draft = needs.draft.and_then(|id| name.drafts.iter().find(|draft| draft.id == id).cloned());
+        snapshot.draft = needs.draft.and_then(|id| name.drafts(now).find(|draft| draft.id == id).cloned());
         if let Some((token, digest)) = needs.keepable {
-            snapshot.twin = name.drafts.iter().find(|draft| draft.token == token && draft.digest == digest).cloned();
-            snapshot.drafts = name.usage();
+            snapshot.twin = name.drafts(now).find(|draft| draft.token == token && draft.digest == digest).cloned();
+            snapshot.drafts = name.usage(now);
         }
         if needs.purgeable {
             let gone = name.versions.values().last().is_some_and(VersionMeta::deleted);
@@ -167,16 +189,19 @@ impl Work<'_> {
         match change {
             Change::PutLock(lock) => name.lock = lock,
             Change::PutTicket(ticket) => {
+                // A dead one of the same session may still stand somewhere behind the head run.
+                let other = |old: &Ticket| (&old.principal, &old.session) != (&ticket.principal, &ticket.session);
+                name.tickets.retain(|_, old| other(old));
                 name.tickets.insert(ticket.order, ticket);
             }
             Change::DropTicket(id) => name.tickets.retain(|_, ticket| ticket.id != id),
             Change::PutVersion(version, content) => {
                 name.versions.insert(version.version, version);
-                content.into_iter().for_each(|content| keep(&mut self.tables.bodies, content));
+                content.into_iter().for_each(|content| keep(&mut self.tables.bodies, &mut self.tables.staged, content));
             }
             Change::PutDraft(draft, content) => {
                 name.drafts.push(draft);
-                keep(&mut self.tables.bodies, content);
+                keep(&mut self.tables.bodies, &mut self.tables.staged, content);
             }
             Change::DropDraft(id) => drop_draft(name, &mut self.tables.bodies, id),
             Change::PurgeVersions(which) => {
@@ -214,7 +239,8 @@ fn drop_draft(name: &mut Name, bodies: &mut HashMap<BodyId, BTreeMap<u32, Vec<u8
 }
 
 /// A staged body is there already; an inline one is put now.
-fn keep(bodies: &mut HashMap<BodyId, BTreeMap<u32, Vec<u8>>>, content: Content) {
+fn keep(bodies: &mut HashMap<BodyId, BTreeMap<u32, Vec<u8>>>, staged: &mut HashSet<BodyId>, content: Content) {
+    staged.remove(&content.body);
     if let Some(bytes) = content.inline {
         bodies.insert(content.body, BTreeMap::from([(0, bytes)]));
     }

@@ -128,7 +128,7 @@ rule!(ticket_dies_without_a_sign_of_its_waiter, |w: &mut World| {
     w.pass(7_999);
     assert_eq!(waiting(w), [BOB_TOO]);
     w.pass(1);
-    assert_eq!(waiting(w), []);
+    assert!((waiting(w)).is_empty());
 });
 
 rule!(ticket_lives_on_by_a_sign_of_its_waiter, |w: &mut World| {
@@ -179,7 +179,7 @@ rule!(queue_of_a_hundred_with_dead_ones_loses_and_passes_nobody, |w: &mut World|
         w.release(CROWD + n, token);
     }
     w.nobody_holds();
-    assert_eq!(waiting(w), []);
+    assert!((waiting(w)).is_empty());
 });
 
 rule!(queue_of_a_hundred_readers_is_served_in_one_commit, |w: &mut World| {

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, iter, ops::ControlFlow};
 
 use super::{
     super::{
-        json::compare_strings,
+        strings::compare_strings,
         value::{Kind, Member, Value},
     },
     ChangeKind,

@@ -11,7 +11,10 @@ mod terraform;
 use std::{borrow::Cow, fmt, ops::ControlFlow};
 
 use self::compare::{Comparison, Step};
-use super::{Format, FormatError, value::Value};
+use super::{
+    Format, FormatError,
+    value::{Kind, Value},
+};
 
 /// At most this many changes are listed.
 pub const MAX_CHANGES: usize = 10_000;
@@ -129,12 +132,24 @@ fn plain(old: Value<'_>, new: Value<'_>, report: &mut Report) -> ControlFlow<()>
         .walk(old, new, &mut Vec::new(), &mut |kind, path| report.add(kind, Subject::Value, pointer(path), Names::default()))
 }
 
-/// Reports a part beside the resources and outputs as a whole, if it differs.
-fn other_part(report: &mut Report, path: &[Step<'_>], old: Option<Value<'_>>, new: Option<Value<'_>>) -> ControlFlow<()> {
-    match (old, new) {
-        (Some(old), Some(new)) if Comparison::EXACT.same(old, new) => ControlFlow::Continue(()),
-        _ => report.add(ChangeKind::of(old, new), Subject::Value, pointer(path), Names::default()),
+/// Reports a part beside the resources and outputs as a whole, if it differs; `null` is the same as nothing.
+fn other_part(
+    by: Comparison,
+    path: &[Step<'_>],
+    old: Option<Value<'_>>,
+    new: Option<Value<'_>>,
+    report: &mut Report,
+) -> ControlFlow<()> {
+    match (present(old), present(new)) {
+        (None, None) => ControlFlow::Continue(()),
+        (Some(old), Some(new)) if by.same(old, new) => ControlFlow::Continue(()),
+        (old, new) => report.add(ChangeKind::of(old, new), Subject::Value, pointer(path), Names::default()),
     }
+}
+
+/// Most tools leave a field out or write `null` as they like.
+fn present(value: Option<Value<'_>>) -> Option<Value<'_>> {
+    value.filter(|value| value.kind() != Kind::Null)
 }
 
 fn pointer(path: &[Step<'_>]) -> String {
@@ -142,7 +157,7 @@ fn pointer(path: &[Step<'_>]) -> String {
     for step in path {
         text.push('/');
         match step {
-            Step::Key(key) => text.push_str(&super::json::decode_string(key).replace('~', "~0").replace('/', "~1")),
+            Step::Key(key) => text.push_str(&super::strings::decode_string(key).replace('~', "~0").replace('/', "~1")),
             Step::Index(index) => text.push_str(&index.to_string()),
         }
     }

@@ -4,12 +4,12 @@ use std::{borrow::Cow, cmp::Ordering, ops::ControlFlow};
 
 use super::{
     super::{
-        json::decode_string,
+        strings::decode_string,
         value::{Kind, Value},
     },
     ChangeKind, Names, Report, Subject,
     compare::{Comparison, Step, by_key, join},
-    other_part,
+    other_part, present,
 };
 
 /// The key that marks an object as something else than a plain one, and its value for a secret.
@@ -32,13 +32,10 @@ pub(super) fn compare(old: Value<'_>, new: Value<'_>, report: &mut Report) -> Co
     by_key(old, new, &mut |key, old, new| match &*decode_string(key) {
         "manifest" => ControlFlow::Continue(()),
         "resources" => resources(present(old), present(new), report),
-        _ => match (present(old), present(new)) {
-            (None, None) => ControlFlow::Continue(()),
-            (old, new) => {
-                let path: Vec<Step<'_>> = path.iter().map(|key| Step::Key(key)).chain([Step::Key(key)]).collect();
-                other_part(report, &path, old, new)
-            }
-        },
+        _ => {
+            let path: Vec<Step<'_>> = path.iter().map(|key| Step::Key(key)).chain([Step::Key(key)]).collect();
+            other_part(BUT_CIPHERTEXT, &path, old, new, report)
+        }
     })
 }
 
@@ -127,8 +124,4 @@ fn differing_members<'a>(group: &str, old: Option<Value<'a>>, new: Option<Value<
 
 fn is_secret(value: Value<'_>) -> bool {
     value.get(SIGNATURE).and_then(Value::text).is_some_and(|signature| signature == SECRET)
-}
-
-fn present(value: Option<Value<'_>>) -> Option<Value<'_>> {
-    value.filter(|value| value.kind() != Kind::Null)
 }

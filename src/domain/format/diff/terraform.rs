@@ -4,13 +4,13 @@ use std::{borrow::Cow, cmp::Ordering, ops::ControlFlow};
 
 use super::{
     super::{
-        json::decode_string,
+        strings::decode_string,
         terraform::whole_number,
         value::{Kind, Value},
     },
     ChangeKind, Names, Report, Subject,
     compare::{Comparison, Step, by_key, join},
-    other_part,
+    other_part, present,
 };
 
 const EXACT: Comparison = Comparison::EXACT;
@@ -31,29 +31,12 @@ pub(super) fn compare(old: Value<'_>, new: Value<'_>, report: &mut Report) -> Co
         "version" | "terraform_version" | "serial" | "lineage" => ControlFlow::Continue(()),
         "resources" => resources(present(old), present(new), report),
         "outputs" => outputs(old, new, report),
-        _ => match (present(old), present(new)) {
-            (None, None) => ControlFlow::Continue(()),
-            (old, new) => other_part(report, &[Step::Key(key)], old, new),
-        },
+        _ => other_part(EXACT, &[Step::Key(key)], old, new, report),
     })
 }
 
 fn is_sound_resource(resource: Value<'_>) -> bool {
-    let is = |name, kind| resource.get(name).is_some_and(|value| value.kind() == kind);
-    let module = present(resource.get("module"));
-    is("mode", Kind::String)
-        && is("type", Kind::String)
-        && is("name", Kind::String)
-        && is("instances", Kind::Array)
-        && module.is_none_or(|module| module.kind() == Kind::String)
-        && resource.get("instances").into_iter().flat_map(Value::elements).all(is_sound_instance)
-}
-
-fn is_sound_instance(instance: Value<'_>) -> bool {
-    let content = ["attributes", "attributes_flat", "schema_version"].iter().any(|name| instance.get(name).is_some());
-    let key = present(instance.get("index_key")).map(Value::kind);
-    let deposed = present(instance.get("deposed")).map(Value::kind);
-    content && matches!(key, None | Some(Kind::String | Kind::Number)) && matches!(deposed, None | Some(Kind::String))
+    Resource::of(resource).is_some_and(|resource| resource.instances.elements().all(|instance| Instance::of(instance).is_some()))
 }
 
 #[derive(Clone, Copy)]
@@ -62,6 +45,7 @@ struct Resource<'a> {
     mode: Value<'a>,
     of_type: Value<'a>,
     name: Value<'a>,
+    instances: Value<'a>,
     whole: Value<'a>,
 }
 
@@ -104,24 +88,27 @@ fn resources<'a>(old: Option<Value<'a>>, new: Option<Value<'a>>, report: &mut Re
 }
 
 fn instances(resource: Option<Resource<'_>>) -> Vec<Instance<'_>> {
-    let list = resource.and_then(|resource| resource.whole.get("instances")).into_iter().flat_map(Value::elements);
-    list.map(|whole| Instance { key: present(whole.get("index_key")), deposed: present(whole.get("deposed")), whole }).collect()
+    resource.into_iter().flat_map(|resource| resource.instances.elements()).filter_map(Instance::of).collect()
 }
 
 impl<'a> Resource<'a> {
+    /// A resource that has everything it is known by.
     fn of(whole: Value<'a>) -> Option<Resource<'a>> {
-        let (mut module, mut mode, mut of_type, mut name) = (None, None, None, None);
+        let (mut module, mut mode, mut of_type, mut name, mut instances) = (None, None, None, None, None);
         for member in whole.members() {
-            let place = match &*member.name() {
-                "module" => &mut module,
-                "mode" => &mut mode,
-                "type" => &mut of_type,
-                "name" => &mut name,
+            let (place, kind) = match &*member.name() {
+                "module" if member.value().kind() == Kind::Null => continue,
+                "module" => (&mut module, Kind::String),
+                "mode" => (&mut mode, Kind::String),
+                "type" => (&mut of_type, Kind::String),
+                "name" => (&mut name, Kind::String),
+                "instances" => (&mut instances, Kind::Array),
                 _ => continue,
             };
-            *place = Some(member.value());
+            *place = Some(member.value()).filter(|value| value.kind() == kind);
+            place.as_ref()?;
         }
-        Some(Resource { module: present(module), mode: mode?, of_type: of_type?, name: name?, whole })
+        Some(Resource { module, mode: mode?, of_type: of_type?, name: name?, instances: instances?, whole })
     }
 
     fn order(self, other: Resource<'_>) -> Ordering {
@@ -160,7 +147,23 @@ impl<'a> Resource<'a> {
     }
 }
 
-impl Instance<'_> {
+impl<'a> Instance<'a> {
+    /// An instance that has something to compare.
+    fn of(whole: Value<'a>) -> Option<Instance<'a>> {
+        let (mut key, mut deposed, mut content) = (None, None, false);
+        for member in whole.members() {
+            match &*member.name() {
+                "index_key" => key = present(Some(member.value())),
+                "deposed" => deposed = present(Some(member.value())),
+                "attributes" | "attributes_flat" | "schema_version" => content = true,
+                _ => {}
+            }
+        }
+        let sound = key.is_none_or(|key| matches!(key.kind(), Kind::String | Kind::Number))
+            && deposed.is_none_or(|deposed| deposed.kind() == Kind::String);
+        (content && sound).then_some(Instance { key, deposed, whole })
+    }
+
     fn order(self, other: Instance<'_>) -> Ordering {
         let index = |key: Option<Value<'_>>| key.and_then(whole_number).map_or((true, 0), |index| (false, index));
         let keys = index(self.key).cmp(&index(other.key)).then_with(|| order_optional(self.key, other.key));
@@ -264,11 +267,6 @@ fn same_optional(old: Option<Value<'_>>, new: Option<Value<'_>>) -> bool {
         (Some(old), Some(new)) => EXACT.same(old, new),
         (old, new) => old.is_none() && new.is_none(),
     }
-}
-
-/// `null` is the same as nothing wherever Terraform leaves a field out.
-fn present(value: Option<Value<'_>>) -> Option<Value<'_>> {
-    value.filter(|value| value.kind() != Kind::Null)
 }
 
 fn is_bare(list: Option<Value<'_>>) -> bool {

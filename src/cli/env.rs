@@ -1,0 +1,54 @@
+//! `env`.
+
+use super::context::Context;
+use super::failure::Failure;
+use super::flags::env::{EnvCommand, SettingsFlags};
+use super::output::{insist, note};
+use crate::pb::v1::Settings;
+
+pub(crate) async fn env(context: &Context, command: EnvCommand) -> Result<(), Failure> {
+    let Context { client, out, .. } = context;
+    match command {
+        EnvCommand::Create { name, settings } => out.one(&client.create_environment(&name, resolve(&settings)).await?),
+        EnvCommand::List => out.list(&client.list_environments().await?),
+        EnvCommand::Show { name } => out.one(&client.environment(&name).await?),
+        EnvCommand::Set { name, settings } => {
+            let settings = resolve(&settings);
+            if settings == Settings::default() {
+                return Err(Failure::usage("no setting is named", "see `leasehold env set --help`"));
+            }
+            out.one(&client.set_environment(&name, settings).await?)
+        }
+        EnvCommand::Freeze { target, reason } => {
+            client.freeze(&target, &reason).await?;
+            note(format!("{target} is frozen; `leasehold env unfreeze {target}` ends it"));
+            Ok(())
+        }
+        EnvCommand::Unfreeze { target } => {
+            let was_frozen = client.unfreeze(&target).await?;
+            note(format!("{target} {}", if was_frozen { "is not frozen any more" } else { "was not frozen" }));
+            Ok(())
+        }
+        EnvCommand::Delete { name, force, yes } => {
+            insist(yes, &format!("delete environment {name} with all its states, versions and drafts?"))?;
+            let states = client.delete_environment(&name, force).await?;
+            note(format!("{name} is deleted, and {states} states with it"));
+            Ok(())
+        }
+    }
+}
+
+fn resolve(flags: &SettingsFlags) -> Settings {
+    let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Settings {
+        lock_delay_ms: flags.lock_delay.map(ms),
+        default_ttl_ms: flags.default_ttl.map(ms),
+        max_tickets: flags.max_tickets,
+        max_drafts: flags.max_drafts,
+        max_draft_bytes: flags.max_draft_bytes,
+        draft_life_ms: flags.draft_life.map(ms),
+        allow_opaque: flags.allow_opaque,
+        allow_plaintext: flags.allow_plaintext,
+        unattended_expires: flags.unattended_expires,
+    }
+}

@@ -1,0 +1,85 @@
+//! Flags of `env`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EnvCommand {
+    /// Make an environment
+    Create {
+        /// Name: [a-z0-9][a-z0-9-]{0,62}
+        name: String,
+        #[command(flatten)]
+        settings: SettingsFlags,
+    },
+    /// List the environments
+    List,
+    /// Show one environment and its settings
+    Show {
+        /// Name
+        name: String,
+    },
+    /// Change settings; what is not named stays
+    Set {
+        /// Name
+        name: String,
+        #[command(flatten)]
+        settings: SettingsFlags,
+    },
+    /// Grant no new leases in an environment or on a state
+    Freeze {
+        /// ENV or ENV/PATH
+        target: String,
+        /// Why, for those who wait
+        #[arg(long)]
+        reason: String,
+    },
+    /// Grant leases again
+    Unfreeze {
+        /// ENV or ENV/PATH
+        target: String,
+    },
+    /// Delete an environment with all states, versions and drafts in it
+    Delete {
+        /// Name
+        name: String,
+        /// Also if states are left in it
+        #[arg(long)]
+        force: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SettingsFlags {
+    /// How long nobody is granted the lock after an exclusive holder died
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) lock_delay: Option<Duration>,
+    /// Ttl of a lease that does not ask for one
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) default_ttl: Option<Duration>,
+    /// How many may wait for one lock
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tickets: Option<u32>,
+    /// How many drafts of one state are kept
+    #[arg(long, value_name = "N")]
+    pub(crate) max_drafts: Option<u32>,
+    /// How many bytes the drafts of one state may take as stored
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_draft_bytes: Option<u64>,
+    /// How long a draft is kept
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) draft_life: Option<Duration>,
+    /// Whether opaque documents are taken
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) allow_opaque: Option<bool>,
+    /// Whether documents are taken whose secrets the server could read
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) allow_plaintext: Option<bool>,
+    /// Whether unattended exclusive leases end 2 h after their last write
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) unattended_expires: Option<bool>,
+}

@@ -1,0 +1,113 @@
+//! What may be written on the command line, as it was written. What it means is settled in [`super::settings`] and by the commands.
+
+pub(crate) mod env;
+pub(crate) mod lease;
+pub(crate) mod run;
+pub(crate) mod serve;
+pub(crate) mod state;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const AFTER: &str = "\
+Environment:
+  LEASEHOLD_SERVER       the server, unless --server is given
+  LEASEHOLD_TOKEN        the token (or a lease secret); or else
+  LEASEHOLD_TOKEN_FILE   a file with the token, unless --token-file is given
+  LEASEHOLD_CA_FILE      certificates to trust, unless --ca-file is given
+  LEASEHOLD_LOG          what to log on stderr, such as `debug`
+Inside `run` LEASEHOLD_STATE, LEASEHOLD_SESSION and LEASEHOLD_FENCE name the lease of the command.
+
+Exit codes:
+  0 done   1 failed   2 usage   3 refused   4 not found   5 conflict or held   6 lease lost   7 unavailable";
+
+/// State, locks and secrets for infrastructure as code.
+#[derive(Debug, Parser)]
+#[command(name = "leasehold", version, after_help = AFTER, max_term_width = 110, propagate_version = false)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection and output")]
+pub(crate) struct Global {
+    /// Server: http://HOST:PORT, https://HOST:PORT, or HOST:PORT (HTTPS unless it is loopback) [default: http://127.0.0.1:5327]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// File with the token; others must not be able to read it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// PEM file with the certificates to trust instead of the system's
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// How long to try again while the server cannot be reached
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) retry_for: Duration,
+    /// Tables for people, or JSON for programs (field names of the .proto files, 64-bit numbers as strings)
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Table)]
+    pub(crate) output: OutputFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server
+    Serve(serve::ServeFlags),
+    /// Run a command under a lease that ends when the command does
+    Run(run::RunFlags),
+    /// Environments: units of isolation
+    #[command(subcommand)]
+    Env(env::EnvCommand),
+    /// States: documents, their versions and drafts
+    #[command(subcommand)]
+    State(state::StateCommand),
+    /// Leases, the locks they are taken on, and their queues
+    #[command(subcommand)]
+    Lease(lease::LeaseCommand),
+    /// Print what happens, from now on or after a cursor
+    Watch(WatchFlags),
+    /// Check that this machine can work with the server, or check a data directory offline
+    Doctor(DoctorFlags),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchFlags {
+    /// ENV or ENV/PREFIX; everything if left out
+    #[arg(value_name = "ENV[/PATH]", default_value = "")]
+    pub(crate) prefix: String,
+    /// Print what happened after this cursor (printed with `--output json`)
+    #[arg(long, default_value = "")]
+    pub(crate) cursor: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorFlags {
+    #[command(subcommand)]
+    pub(crate) command: Option<DoctorCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DoctorCommand {
+    /// Check the database of a server that is not running
+    Verify {
+        /// The server's data directory
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+    },
+}

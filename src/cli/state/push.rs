@@ -1,0 +1,64 @@
+//! `state push`.
+
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+
+use super::expected;
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::flags::state::{FormatFlag, PushFlags};
+use crate::cli::hold::under_lease;
+use crate::cli::output::note;
+use crate::cli::progress::Bar;
+use crate::client::{PushAsk, Source};
+use crate::pb::v1::Format;
+
+pub(crate) async fn push(context: &Context, flags: PushFlags) -> Result<(), Failure> {
+    // Before the lease: nobody should wait for a person who types.
+    let document = open(&flags.file).await?;
+    let ask = PushAsk {
+        expect: expected(&flags.expect),
+        format: match flags.format {
+            None => Format::Unspecified,
+            Some(FormatFlag::Terraform) => Format::Terraform,
+            Some(FormatFlag::Pulumi) => Format::Pulumi,
+            Some(FormatFlag::Json) => Format::Json,
+            Some(FormatFlag::Opaque) => Format::Opaque,
+        },
+        inner_lock_id: String::new(),
+        rewrite: flags.rewrite,
+    };
+    let mut bar = Bar::new("pushing");
+    let pushed = under_lease(context, &flags.state, &flags.lease, async |lease| {
+        context.client.push(lease, &ask, &document, |progress| bar.show(progress)).await
+    })
+    .await;
+    drop(bar);
+    if let Err(Failure::Client(error)) = &pushed
+        && let Some(draft) = error.draft()
+    {
+        let state = &flags.state;
+        note(format!("kept: the document was not written, but kept as draft {draft}"));
+        note(format!("      leasehold state drafts diff {state} {draft}      what it would change"));
+        note(format!("      leasehold state drafts promote {state} {draft}   make it the current version"));
+        note(format!("      leasehold state drafts discard {state} {draft}   give it up"));
+    }
+    context.out.one(&pushed?)
+}
+
+async fn open(file: &Path) -> Result<Source, Failure> {
+    if file != Path::new("-") {
+        return Ok(Source::from_file(file).await?);
+    }
+    if std::io::stdin().is_terminal() {
+        note("reading the document from the terminal; end it with Ctrl-D");
+    }
+    let read = tokio::task::spawn_blocking(|| {
+        let mut document = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut document).map(|_| document)
+    });
+    let document = read.await.expect("reading does not panic");
+    let document = document
+        .map_err(|cause| Failure::local(format!("standard input cannot be read: {cause}"), "check where it comes from"))?;
+    Ok(Source::from_bytes(document))
+}

@@ -1,0 +1,11 @@
+//! The one place where the client reads a clock.
+
+use tokio::time::Instant;
+
+/// The monotonic time of this process, which counts how long ago a renewal was sent; a paused runtime makes it virtual.
+///
+/// Wall-clock steps do not move it. It may stand still while the machine sleeps: the fenced commit is what keeps writes safe then.
+#[allow(clippy::disallowed_methods, reason = "a holder counts from the sending of its renewals, which only its own clock knows")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}

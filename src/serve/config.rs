@@ -1,0 +1,134 @@
+//! The server's settings: one file, every key documented here and in docs/configuration.md, unknown keys refused.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::domain::settings::Limits;
+
+/// The settings file, in TOML. Everything has a default; flags win over it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the data is kept.
+    pub data_dir: Option<PathBuf>,
+    /// The address to listen on.
+    pub listen: Option<SocketAddr>,
+    /// `sqlite` (in the data folder) or `memory` (gone when the server stops).
+    pub store: Option<StoreKind>,
+    /// PEM file with the certificate chain.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with its key; nobody else may read it.
+    pub tls_key: Option<PathBuf>,
+    /// The largest document in bytes (default 128 MiB).
+    pub max_document: Option<u64>,
+    /// How many bytes of documents may be in flight at once (default 512 MiB).
+    pub max_in_flight: Option<u64>,
+    /// How many events are kept for watchers (default 1,000,000).
+    pub keep_events: Option<u64>,
+    /// Bounds on leases.
+    pub limits: LimitsConfig,
+}
+
+/// Where data is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// In the data folder.
+    #[default]
+    Sqlite,
+    /// In memory: for trials and tests.
+    Memory,
+}
+
+/// Bounds on leases; spans as `10s`, `2m`, `1h`. The defaults are those of the design; lower ones are for tests.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "each key is the limit of the same name in `Limits`")]
+pub struct LimitsConfig {
+    #[serde(deserialize_with = "span")]
+    pub min_ttl: Option<Duration>,
+    #[serde(deserialize_with = "span")]
+    pub max_ttl: Option<Duration>,
+    #[serde(deserialize_with = "span")]
+    pub max_lock_delay: Option<Duration>,
+    #[serde(deserialize_with = "span")]
+    pub claim: Option<Duration>,
+    #[serde(deserialize_with = "span")]
+    pub claim_polling: Option<Duration>,
+    #[serde(deserialize_with = "span")]
+    pub ticket_life: Option<Duration>,
+    #[serde(deserialize_with = "span")]
+    pub ticket_life_polling: Option<Duration>,
+    #[serde(deserialize_with = "span")]
+    pub overdue: Option<Duration>,
+    #[serde(deserialize_with = "span")]
+    pub unattended_shared: Option<Duration>,
+    #[serde(deserialize_with = "span")]
+    pub request_memory: Option<Duration>,
+}
+
+/// Why a settings file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each message says what it is")]
+pub enum ConfigError {
+    #[error("cannot read the settings {}: {cause}", .file.display())]
+    Io { file: PathBuf, cause: std::io::Error },
+    #[error("the settings {} are malformed: {cause}", .file.display())]
+    Malformed { file: PathBuf, cause: toml::de::Error },
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or has an unknown key or a wrong value.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file).map_err(|cause| ConfigError::Io { file: file.to_owned(), cause })?;
+        toml::from_str(&text).map_err(|cause| ConfigError::Malformed { file: file.to_owned(), cause })
+    }
+}
+
+impl LimitsConfig {
+    /// The limits, with the defaults where nothing is set.
+    #[must_use]
+    pub fn resolve(&self) -> Limits {
+        let default = Limits::default();
+        Limits {
+            min_ttl: self.min_ttl.unwrap_or(default.min_ttl),
+            max_ttl: self.max_ttl.unwrap_or(default.max_ttl),
+            max_lock_delay: self.max_lock_delay.unwrap_or(default.max_lock_delay),
+            claim: self.claim.unwrap_or(default.claim),
+            claim_polling: self.claim_polling.unwrap_or(default.claim_polling),
+            ticket_life: self.ticket_life.unwrap_or(default.ticket_life),
+            ticket_life_polling: self.ticket_life_polling.unwrap_or(default.ticket_life_polling),
+            overdue: self.overdue.unwrap_or(default.overdue),
+            unattended_shared: self.unattended_shared.unwrap_or(default.unattended_shared),
+            request_memory: self.request_memory.unwrap_or(default.request_memory),
+        }
+    }
+}
+
+fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_and_wrong_values_are_refused() {
+        for bad in
+            ["lissten = \"127.0.0.1:1\"", "[limits]\nmin_tttl = \"1s\"", "[limits]\nmin_ttl = \"soon\"", "store = \"mysql\""]
+        {
+            assert!(toml::from_str::<Config>(bad).is_err(), "{bad}");
+        }
+        let good: Config = toml::from_str("listen = \"127.0.0.1:0\"\n[limits]\nmin_ttl = \"2s\"").unwrap();
+        assert_eq!(good.limits.resolve().min_ttl, Duration::from_secs(2));
+        assert_eq!(good.limits.resolve().max_ttl, Limits::default().max_ttl);
+    }
+}

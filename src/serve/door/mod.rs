@@ -1,0 +1,216 @@
+//! The one port: an accept loop of our own in front of tonic and axum.
+//!
+//! A stock tonic server keeps idle, half-open and half-encrypted connections for ever, spins when descriptors run out, and an
+//! own loop without tonic's layers ignores `grpc-timeout`. This one bounds all of it:
+//!
+//! | what | bound | where |
+//! |---|---|---|
+//! | connections, in total and per peer | [`Limits::connections`], [`Limits::connections_per_peer`] | `slots` |
+//! | TLS handshake and first frame together | [`Limits::first_frame`] | `connection`, `first_frame` |
+//! | a peer that vanished, or stopped reading | keepalive, [`Limits::write_stall`] | `connection`, `first_frame` |
+//! | a call | `grpc-timeout`, [`Limits::call`] | `deadline` |
+//! | a stop | [`Limits::drain`] | here |
+//!
+//! No clock is read here: every bound is a timer.
+
+mod connection;
+mod deadline;
+mod first_frame;
+mod limits;
+mod slots;
+mod stopping;
+pub mod tls;
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use connection::{Connections, End};
+pub use limits::{Limits, LimitsError};
+use slots::Slots;
+pub use stopping::{Stop, Stopping, stop_signal};
+
+/// Where a call came from: an extension of every request that passes the door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Peer {
+    /// The address of the other end of the TCP connection; a proxy's, if there is one.
+    pub addr: SocketAddr,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+}
+
+/// What a door did between its start and its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections taken in.
+    pub accepted: u64,
+    /// Connections closed at once because a cap was reached.
+    pub refused: u64,
+    /// Connections closed because TLS and first frame took too long.
+    pub timed_out: u64,
+    /// Connections that ended with a TLS, protocol or socket error.
+    pub failed: u64,
+    /// Connections still busy when the drain limit ran out, cut off.
+    pub cut: u64,
+    /// Failures of `accept` itself, such as running out of file descriptors.
+    pub accept_errors: u64,
+}
+
+/// A listener for [`serve`] whose queue takes a thousand clients that come at once, as they do after a restart. The queue of a
+/// plain `TcpListener::bind` is so short that the kernel drops some, which then wait for seconds.
+///
+/// # Errors
+/// As from the system: the address is taken, not ours, or not permitted.
+pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that was killed leaves its address in TIME_WAIT; the next one must not wait for that.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(1_024)
+}
+
+/// Serves `app` on `listener` until `stop` completes and the connections have drained.
+///
+/// HTTP/1.1 and HTTP/2 are told apart by the first bytes, gRPC and HTTP by `app`'s routes. Requests carry a [`Peer`] extension.
+/// After `stop`, no connection is accepted, idle ones close, calls in flight have [`Limits::drain`] to finish, and what is left
+/// then is cut off. Streams without an end of their own have to watch a [`Stopping`].
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`] with a [`LimitsError`] inside, before anything is accepted. Failures of single connections
+/// and of `accept` are counted and logged; they never end the door.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) -> io::Result<Stats> {
+    limits.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let drain = limits.drain;
+    let (stop_connections, stopping) = stop_signal();
+    let slots = Slots::new(limits.connections, limits.connections_per_peer);
+    let connections = Arc::new(Connections::new(tls, app, limits, stopping));
+    let mut open = JoinSet::new();
+    let mut stats = Stats::default();
+    let mut backoff = Backoff::default();
+    let mut stop = pin!(stop);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            Some(end) = open.join_next() => {
+                stats.ended(end);
+                backoff.retry_now();
+            }
+            accepted = backoff.accept(&listener) => match accepted {
+                Ok((tcp, addr)) => match slots.take(addr.ip()) {
+                    Some(slot) => {
+                        stats.accepted += 1;
+                        let connections = connections.clone();
+                        open.spawn(async move {
+                            let _slot = slot;
+                            connections.run(tcp, addr).await
+                        });
+                    }
+                    None => {
+                        stats.refused += 1;
+                        warn_rarely(stats.refused, || tracing::warn!(%addr, refused = stats.refused, "too many connections: refused"));
+                    }
+                },
+                Err(error) => {
+                    stats.accept_errors += 1;
+                    warn_rarely(stats.accept_errors, || tracing::warn!(%error, failures = stats.accept_errors, "cannot accept connections"));
+                }
+            },
+        }
+    }
+    drop(listener);
+    stop_connections.stop();
+    let drained = timeout(drain, async {
+        while let Some(end) = open.join_next().await {
+            stats.ended(end);
+        }
+    });
+    if drained.await.is_err() {
+        stats.cut = open.len() as u64;
+        tracing::warn!(connections = stats.cut, "drain limit reached: connections cut off");
+        open.shutdown().await;
+    }
+    Ok(stats)
+}
+
+impl Stats {
+    fn ended(&mut self, end: Result<End, JoinError>) {
+        match end {
+            Ok(End::Closed) => {}
+            Ok(End::TimedOut) => self.timed_out += 1,
+            Ok(End::Failed) => self.failed += 1,
+            Err(error) => {
+                self.failed += 1;
+                tracing::error!(%error, "a connection's task panicked");
+            }
+        }
+    }
+}
+
+/// Waits between failed accepts: a listener without free descriptors stays readable, and asking again at once spins.
+struct Backoff {
+    next: Duration,
+    waiting: Option<Duration>,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(5);
+    const LAST: Duration = Duration::from_secs(1);
+
+    async fn accept(&mut self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        if let Some(wait) = self.waiting {
+            sleep(wait).await;
+            self.waiting = None;
+        }
+        let accepted = listener.accept().await;
+        match &accepted {
+            Ok(_) => *self = Self::default(),
+            Err(error) if is_of_one_connection(error) => {}
+            Err(_) => {
+                self.waiting = Some(self.next);
+                self.next = (self.next * 2).min(Self::LAST);
+            }
+        }
+        accepted
+    }
+
+    /// A connection ended, so a descriptor is free again. Without this, connections that end faster than the wait would put
+    /// the next attempt off for ever.
+    fn retry_now(&mut self) {
+        self.waiting = None;
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next: Self::FIRST, waiting: None }
+    }
+}
+
+/// The connection died in the queue; the listener is well.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
+}
+
+/// Logs the 1st, 2nd, 4th, 8th … occurrence, so that a flood of connections is not a flood of log lines.
+fn warn_rarely(count: u64, log: impl FnOnce()) {
+    if count.is_power_of_two() {
+        log();
+    }
+}

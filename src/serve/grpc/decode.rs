@@ -1,0 +1,115 @@
+//! Wire to domain: parse, don't validate.
+
+use std::time::Duration;
+
+use tonic::Status;
+
+use super::status;
+use crate::domain::document::Expect;
+use crate::domain::format::Format;
+use crate::domain::ids::{RequestId, Token, Version};
+use crate::domain::lock::Mode;
+use crate::domain::names::{Labels, NameError, Prefix};
+use crate::domain::settings::SettingsChange;
+use crate::pb::v1 as pb;
+use crate::service::Error;
+
+/// The most rows a page has.
+const PAGE: u32 = 1000;
+
+/// A name, or the refusal that states its rule.
+pub(super) fn name<T: std::str::FromStr<Err = NameError>>(text: &str) -> Result<T, Status> {
+    text.parse().map_err(|error| status::of(&Error::Name(error)))
+}
+
+/// A name that may be left out.
+pub(super) fn optional<T: std::str::FromStr<Err = NameError>>(text: &str) -> Result<Option<T>, Status> {
+    if text.is_empty() { Ok(None) } else { name(text).map(Some) }
+}
+
+/// A request id.
+pub(super) fn request_id(text: &str) -> Result<RequestId, Status> {
+    text.parse().map_err(|_| status::of(&Error::RequestId))
+}
+
+/// An id of 32 hexadecimal digits.
+pub(super) fn id<T: std::str::FromStr>(text: &str, what: &'static str) -> Result<T, Status> {
+    text.parse().map_err(|_| argument(what, "pass it as the server gave it"))
+}
+
+/// A fencing token; 0 is none.
+pub(super) fn token(token: u64) -> Result<Token, Status> {
+    if token == 0 {
+        return Err(argument("a fencing token is needed", "acquire a lease and pass the token it was granted with"));
+    }
+    Ok(Token(token))
+}
+
+/// A span; 0 is none.
+pub(super) fn span(ms: u64) -> Option<Duration> {
+    (ms > 0).then(|| Duration::from_millis(ms))
+}
+
+/// A version number; 0 is none.
+pub(super) fn version(number: u64) -> Option<Version> {
+    (number > 0).then_some(Version(number))
+}
+
+pub(super) fn mode(mode: i32) -> Result<Mode, Status> {
+    match pb::Mode::try_from(mode) {
+        Ok(pb::Mode::Exclusive) => Ok(Mode::Exclusive),
+        Ok(pb::Mode::Shared) => Ok(Mode::Shared),
+        _ => Err(argument("a lease is exclusive or shared", "set `mode`")),
+    }
+}
+
+pub(super) fn format(format: i32) -> Result<Option<Format>, Status> {
+    Ok(match pb::Format::try_from(format) {
+        Ok(pb::Format::Unspecified) => None,
+        Ok(pb::Format::Terraform) => Some(Format::Terraform),
+        Ok(pb::Format::Pulumi) => Some(Format::Pulumi),
+        Ok(pb::Format::Json) => Some(Format::Json),
+        Ok(pb::Format::Opaque) => Some(Format::Opaque),
+        Err(_) => return Err(argument("there is no such format", "terraform, pulumi, json or opaque")),
+    })
+}
+
+pub(super) fn labels(labels: Option<pb::Labels>) -> Result<Labels, Status> {
+    let pb::Labels { who, host, pid, run_url, commit } = labels.unwrap_or_default();
+    Labels { who, host, pid, run_url, commit }.checked().map_err(|error| status::of(&Error::Name(error)))
+}
+
+pub(super) fn expect(expect: Option<&pb::Expect>) -> Result<Option<Expect>, Status> {
+    let Some(expect) = expect else { return Ok(None) };
+    let etag = if expect.etag.is_empty() { None } else { Some(id(&expect.etag, "the expected etag is malformed")?) };
+    if (expect.version == 0) != etag.is_none() {
+        return Err(argument("a version is expected with its etag, no version with none", "pass both as a read returned them"));
+    }
+    Ok(Some(Expect { version: Version(expect.version), etag }))
+}
+
+/// A prefix, and how many rows at most.
+pub(super) fn page(prefix: &str, limit: u32) -> Result<(Prefix, usize), Status> {
+    let limit = if limit == 0 { PAGE } else { limit.min(PAGE) };
+    Ok((name(prefix)?, usize::try_from(limit).unwrap_or(usize::MAX)))
+}
+
+pub(super) fn settings(settings: Option<pb::Settings>) -> SettingsChange {
+    let settings = settings.unwrap_or_default();
+    SettingsChange {
+        lock_delay: settings.lock_delay_ms.map(Duration::from_millis),
+        default_ttl: settings.default_ttl_ms.map(Duration::from_millis),
+        max_tickets: settings.max_tickets,
+        max_drafts: settings.max_drafts,
+        max_draft_bytes: settings.max_draft_bytes,
+        draft_life: settings.draft_life_ms.map(Duration::from_millis),
+        allow_opaque: settings.allow_opaque,
+        allow_plaintext: settings.allow_plaintext,
+        unattended_expires: settings.unattended_expires,
+    }
+}
+
+/// An argument that breaks a rule.
+pub(super) fn argument(what: &'static str, next: &'static str) -> Status {
+    status::of(&Error::Argument { what, next })
+}

@@ -1,0 +1,79 @@
+//! The gRPC door: decode, call the service, encode. No rules here.
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::pb::v1::environment_service_server::EnvironmentServiceServer;
+use crate::pb::v1::lease_service_server::LeaseServiceServer;
+use crate::pb::v1::state_service_server::StateServiceServer;
+use crate::pb::v1::watch_service_server::WatchServiceServer;
+use crate::serve::door::Stopping;
+use crate::serve::identity::Tokens;
+use crate::service::{Caller, Service};
+
+mod decode;
+mod encode;
+mod environment;
+mod lease;
+mod state;
+mod status;
+mod stream;
+mod watch;
+
+/// What every service of the door has.
+#[derive(Clone)]
+pub struct Door {
+    /// The use cases.
+    pub service: Arc<Service>,
+    /// Who may call.
+    pub tokens: Arc<Tokens>,
+    /// Told when endless streams have to end.
+    pub stopping: Stopping,
+}
+
+/// Calls that may last, and have no deadline of ours: prefixes of their paths.
+pub const STREAMING: [&str; 7] = [
+    "/leasehold.v1.LeaseService/Acquire",
+    "/leasehold.v1.StateService/Push",
+    "/leasehold.v1.StateService/Pull",
+    "/leasehold.v1.WatchService/",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.",
+    "/grpc.reflection.v1alpha.",
+];
+
+/// The routes of the gRPC door, health and reflection included. The reporter says whether we serve.
+///
+/// # Panics
+/// If the descriptors that were compiled in do not decode, which a test would show.
+pub fn routes(door: &Door) -> (Router, tonic_health::server::HealthReporter) {
+    let reflection = |register: fn(&[u8]) -> tonic_reflection::server::Builder<'_>| register(crate::pb::DESCRIPTORS);
+    let v1 = reflection(|set| tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(set))
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the descriptors are compiled in");
+    let v1alpha = reflection(|set| tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(set))
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1alpha()
+        .expect("the descriptors are compiled in");
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let router = tonic::service::Routes::default()
+        .add_service(EnvironmentServiceServer::new(door.clone()))
+        .add_service(LeaseServiceServer::new(door.clone()))
+        .add_service(StateServiceServer::new(door.clone()))
+        .add_service(WatchServiceServer::new(door.clone()))
+        .add_service(health)
+        .add_service(v1)
+        .add_service(v1alpha)
+        .into_axum_router();
+    (router, reporter)
+}
+
+impl Door {
+    /// Who calls.
+    fn caller<T>(&self, request: &tonic::Request<T>) -> Result<Caller, tonic::Status> {
+        let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        self.tokens.caller(header).ok_or_else(|| status::of(&crate::service::Error::Unauthenticated))
+    }
+}

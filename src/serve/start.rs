@@ -1,0 +1,237 @@
+//! Puts a server together: settings, store, service, doors. The one place above the service that names store and secrets.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::config::{Config, ConfigError, StoreKind};
+use super::door::{self, Limits as DoorLimits};
+use super::grpc::{self, Door, STREAMING};
+use super::identity::{TokenError, Tokens};
+use crate::domain::ids::{HistoryId, RequestId};
+use crate::domain::names::EnvironmentName;
+use crate::domain::settings::SettingsChange;
+use crate::secrets::master::{Master, MasterError};
+use crate::service::{Bounds, Caller, Error, Service};
+use crate::store::Store;
+use crate::store::clock::SystemSource;
+use crate::store::memory::Memory;
+use crate::store::sqlite::{self, OpenError, Sqlite};
+
+/// The default address.
+pub const LISTEN: &str = "127.0.0.1:5327";
+
+/// How to serve; what is none comes from the settings file, or has a default.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Try it out: an environment `dev`, and the lines to paste.
+    pub dev: bool,
+    /// The settings file.
+    pub config: Option<PathBuf>,
+    /// Where the data is kept (default `./leasehold-dev` with `dev`, otherwise `./leasehold-data`).
+    pub data_dir: Option<PathBuf>,
+    /// The address.
+    pub listen: Option<SocketAddr>,
+    /// The store.
+    pub store: Option<StoreKind>,
+    /// Certificate chain and key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Listen without TLS beyond loopback.
+    pub danger_without_tls: bool,
+    /// Open a database that is older than its sidecar.
+    pub accept_rollback: bool,
+}
+
+/// Why the server does not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each message says what it is")]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    Master(#[from] MasterError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Tls(#[from] door::tls::TlsError),
+    #[error(
+        "{0} is not a loopback address, and without TLS tokens and secrets would cross the network in the clear; give --tls-cert and --tls-key"
+    )]
+    Plain(SocketAddr),
+    #[error("tls_cert and tls_key belong together")]
+    HalfTls,
+    #[error("cannot listen on {address}: {cause}")]
+    Listen { address: SocketAddr, cause: io::Error },
+    #[error("cannot write {}: {cause}", .file.display())]
+    Write { file: PathBuf, cause: io::Error },
+    #[error("the environment `dev` could not be made: {0}")]
+    Dev(Error),
+    #[error("the operating system gives no randomness")]
+    Randomness,
+    #[error("the store gave up after an unclear commit: start again, and what was acknowledged is there")]
+    StoreFailed,
+    #[error(transparent)]
+    Serve(io::Error),
+}
+
+/// A server that is ready: bound, with its store open.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What to tell a newcomer; only with `dev`.
+    pub hints: Option<String>,
+    listener: tokio::net::TcpListener,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    service: Arc<Service>,
+    store: Arc<dyn Store>,
+    tokens: Arc<Tokens>,
+}
+
+impl Server {
+    /// Opens the store and binds the address.
+    ///
+    /// # Errors
+    /// [`StartError`] says what to do; nothing was overwritten.
+    pub async fn open(options: Options) -> Result<Self, StartError> {
+        let config = options.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
+        let default = if options.dev { "leasehold-dev" } else { "leasehold-data" };
+        let folder = options.data_dir.clone().or(config.data_dir.clone()).unwrap_or_else(|| default.into());
+        let listen = options.listen.or(config.listen);
+        let listen = listen.unwrap_or_else(|| LISTEN.parse().expect("the default address parses"));
+        let tls = acceptor(&options, &config)?;
+        if tls.is_none() && !listen.ip().is_loopback() && !options.danger_without_tls {
+            return Err(StartError::Plain(listen));
+        }
+        let store = open_store(&options, &config, &folder)?;
+        let (tokens, token) = Tokens::open(&folder.join("bootstrap.token"))?;
+        let fresh = store.head().borrow().revision.0 == 0;
+        let master = Master::open(&folder.join("master.key"), fresh)?;
+        let default = Bounds::default();
+        let bounds = Bounds {
+            document: config.max_document.unwrap_or(default.document),
+            in_flight: config.max_in_flight.unwrap_or(default.in_flight),
+        };
+        let service = Service::new(Arc::clone(&store), master, bounds);
+        let listener = door::listen(listen).map_err(|cause| StartError::Listen { address: listen, cause })?;
+        let address = listener.local_addr().map_err(|cause| StartError::Listen { address: listen, cause })?;
+        let hints = match options.dev {
+            true => Some(dev(&service, &folder, address, tls.is_some(), &token).await?),
+            false => None,
+        };
+        Ok(Self { address, hints, listener, tls, service, store, tokens: Arc::new(tokens) })
+    }
+
+    /// Serves until `stop`, or until the store gives up; then finishes what is under way and leaves the store clean.
+    ///
+    /// # Errors
+    /// The store gave up.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<(), StartError> {
+        let (stopper, stopping) = door::stop_signal();
+        let door = Door { service: Arc::clone(&self.service), tokens: Arc::clone(&self.tokens), stopping: stopping.clone() };
+        let (routes, health) = grpc::routes(&door);
+        health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        let app =
+            routes.fallback(|| async { (http::StatusCode::NOT_FOUND, "there is nothing here; gRPC is spoken on this port\n") });
+        let mut limits = DoorLimits::default();
+        limits.streaming = STREAMING.iter().map(|path| (*path).to_owned()).collect();
+        let limits = limits.fit_descriptors().map_err(StartError::Serve)?;
+        let mut head = self.service.store_head();
+        let failed = async move { drop(head.wait_for(|head| head.failed).await) };
+        let ended = async move {
+            tokio::select! {
+                () = stop => false,
+                () = failed => true,
+            }
+        };
+        let serving = door::serve(self.listener, self.tls, app, limits, {
+            let stopping = stopping.clone();
+            async move { stopping.stopped().await }
+        });
+        tokio::pin!(serving, ended);
+        let failed = tokio::select! {
+            served = &mut serving => return served.map(drop).map_err(StartError::Serve),
+            failed = &mut ended => failed,
+        };
+        health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        drop(stopper);
+        serving.await.map_err(StartError::Serve)?;
+        if failed {
+            return Err(StartError::StoreFailed);
+        }
+        let _ = self.store.close().await;
+        Ok(())
+    }
+}
+
+fn acceptor(options: &Options, config: &Config) -> Result<Option<tokio_rustls::TlsAcceptor>, StartError> {
+    let files = match (&options.tls, &config.tls_cert, &config.tls_key) {
+        (Some((cert, key)), _, _) | (None, Some(cert), Some(key)) => Some((cert, key)),
+        (None, None, None) => None,
+        _ => return Err(StartError::HalfTls),
+    };
+    Ok(files.map(|(cert, key)| door::tls::acceptor(cert, key)).transpose()?)
+}
+
+fn open_store(options: &Options, config: &Config, folder: &Path) -> Result<Arc<dyn Store>, StartError> {
+    let (source, limits) = (Arc::new(SystemSource::default()), config.limits.resolve());
+    let mut fresh = [0; 16];
+    getrandom::fill(&mut fresh).map_err(|_| StartError::Randomness)?;
+    match options.store.or(config.store).unwrap_or_default() {
+        StoreKind::Memory => {
+            std::fs::create_dir_all(folder).map_err(|cause| StartError::Write { file: folder.to_owned(), cause })?;
+            let memory = Arc::new(Memory::new(source, limits, HistoryId(fresh)));
+            let ticking = Arc::downgrade(&memory);
+            tokio::spawn(async move {
+                while let Some(memory) = ticking.upgrade() {
+                    memory.tick();
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            });
+            Ok(memory)
+        }
+        StoreKind::Sqlite => {
+            let mut sqlite = sqlite::Options::new(folder, limits, fresh);
+            sqlite.accept_rollback = options.accept_rollback;
+            sqlite.keep_events = config.keep_events.unwrap_or(sqlite.keep_events);
+            Ok(Arc::new(Sqlite::open(source, &sqlite)?))
+        }
+    }
+}
+
+/// Makes the environment `dev` and the file with the lines to source; returns what to print.
+async fn dev(
+    service: &Service,
+    folder: &Path,
+    address: SocketAddr,
+    tls: bool,
+    token: &Zeroizing<String>,
+) -> Result<String, StartError> {
+    let caller = Caller::Principal("bootstrap".parse().expect("a plain word is a principal"));
+    let name: EnvironmentName = "dev".parse().expect("a valid name");
+    if service.environments(&caller, Some(name.clone())).await.is_err() {
+        let id = RequestId(uuid::Uuid::now_v7().into_bytes());
+        service.create_environment(&caller, id, name, SettingsChange::default()).await.map_err(StartError::Dev)?;
+    }
+    let file = folder.join("dev.env");
+    let scheme = if tls { "https" } else { "http" };
+    let exports = Zeroizing::new(format!("export LEASEHOLD_SERVER={scheme}://{address}\nexport LEASEHOLD_TOKEN={}\n", **token));
+    write_private(&file, exports.as_bytes()).map_err(|cause| StartError::Write { file: file.clone(), cause })?;
+    Ok(format!(
+        "In another terminal:\n\n    . {file}\n    leasehold run --state dev/app -- sh -c 'echo working under lease $LEASEHOLD_FENCE'\n",
+        file = file.display()
+    ))
+}
+
+fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = file.with_extension("env.new");
+    let _ = std::fs::remove_file(&new);
+    OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?.write_all(bytes)?;
+    std::fs::rename(new, file)
+}

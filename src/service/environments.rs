@@ -1,0 +1,171 @@
+//! Environments: create, list, set, freeze, delete.
+
+use super::{Caller, Error, Service, random};
+use crate::domain::command::{Act, EnvironmentAct, LockAct};
+use crate::domain::decision::Reply;
+use crate::domain::environment::Environment;
+use crate::domain::ids::{EnvironmentId, KeyedDigest, RequestId};
+use crate::domain::names::{EnvironmentName, Principal, Reason, StateName};
+use crate::domain::settings::SettingsChange;
+use crate::secrets::keys;
+use crate::store::{Query, Rows};
+
+/// What is frozen: an environment, or one state in it.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// All states of an environment.
+    Environment(EnvironmentName),
+    /// One state.
+    State(StateName),
+}
+
+impl Service {
+    /// Makes an environment with a secret of its own. A repeated request id finds the first one's reply.
+    ///
+    /// # Errors
+    /// There is one already, or a setting is out of range.
+    pub async fn create_environment(
+        &self,
+        caller: &Caller,
+        id: RequestId,
+        name: EnvironmentName,
+        settings: SettingsChange,
+    ) -> Result<Environment, Error> {
+        let principal = caller.principal()?;
+        let environment = EnvironmentId(random::bytes16()?);
+        let wrapped_secret = keys::create(&self.master, environment).map_err(|error| Error::internal(&error.to_string()))?;
+        // There is no environment yet whose key could digest the request; its name and settings are no secret of anybody.
+        let request = Some((id, public_digest(&format!("create {name} {settings:?}"))));
+        let act = EnvironmentAct::Create { id: environment, settings, wrapped_secret };
+        match self.submit(principal, request, Act::Environment(name, act)).await? {
+            Reply::Environment(environment) => Ok(environment),
+            _ => Err(Error::internal("an environment act answered otherwise")),
+        }
+    }
+
+    /// One environment, or all, with the number of states in each.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub async fn environments(&self, caller: &Caller, which: Option<EnvironmentName>) -> Result<Vec<(Environment, u64)>, Error> {
+        caller.principal()?;
+        let Rows::Environments(found) = self.store.select(Query::Environments(which.clone())).await? else {
+            return Err(Error::internal("environments answered with other rows"));
+        };
+        match which {
+            Some(name) if found.is_empty() => Err(crate::domain::refusal::Refusal::EnvironmentNotFound(name).into()),
+            _ => Ok(found),
+        }
+    }
+
+    /// Changes settings.
+    ///
+    /// # Errors
+    /// No such environment, or a setting is out of range.
+    pub async fn set_environment(
+        &self,
+        caller: &Caller,
+        id: RequestId,
+        name: EnvironmentName,
+        change: SettingsChange,
+    ) -> Result<Environment, Error> {
+        let digest = self.keys(&name).await?.request_digest(&[b"set", format!("{change:?}").as_bytes()]);
+        match self.environment_act(caller, id, digest, name, EnvironmentAct::Set(change)).await? {
+            Reply::Environment(environment) => Ok(environment),
+            _ => Err(Error::internal("an environment act answered otherwise")),
+        }
+    }
+
+    /// Stops new leases.
+    ///
+    /// # Errors
+    /// No such environment.
+    pub async fn freeze(&self, caller: &Caller, id: RequestId, target: Target, reason: Reason) -> Result<(), Error> {
+        let keys = self.keys(target.environment()).await?;
+        let digest = keys.request_digest(&[b"freeze", target.text().as_bytes(), reason.as_str().as_bytes()]);
+        match target {
+            Target::Environment(name) => self.environment_act(caller, id, digest, name, EnvironmentAct::Freeze(reason)).await?,
+            Target::State(state) => {
+                self.submit(caller.principal()?, Some((id, digest)), Act::Lock(state, LockAct::Freeze(reason))).await?
+            }
+        };
+        Ok(())
+    }
+
+    /// Lets leases be granted again. Tells whether they were not.
+    ///
+    /// # Errors
+    /// No such environment.
+    pub async fn unfreeze(&self, caller: &Caller, id: RequestId, target: Target) -> Result<bool, Error> {
+        let digest = self.keys(target.environment()).await?.request_digest(&[b"unfreeze", target.text().as_bytes()]);
+        let reply = match target {
+            Target::Environment(name) => self.environment_act(caller, id, digest, name, EnvironmentAct::Unfreeze).await?,
+            Target::State(state) => {
+                self.submit(caller.principal()?, Some((id, digest)), Act::Lock(state, LockAct::Unfreeze)).await?
+            }
+        };
+        Ok(matches!(reply, Reply::Unfrozen { was: true }))
+    }
+
+    /// Deletes an environment. Returns how many states went with it.
+    ///
+    /// # Errors
+    /// It is in use.
+    pub async fn delete_environment(
+        &self,
+        caller: &Caller,
+        id: RequestId,
+        name: EnvironmentName,
+        force: bool,
+    ) -> Result<u64, Error> {
+        // Its key goes with it, and a retry has to be recognised afterwards.
+        let digest = public_digest(&format!("delete {name} {force}"));
+        match self.environment_act(caller, id, digest, name, EnvironmentAct::Delete { force }).await? {
+            Reply::EnvironmentDeleted { states } => Ok(states),
+            _ => Err(Error::internal("an environment act answered otherwise")),
+        }
+    }
+
+    async fn environment_act(
+        &self,
+        caller: &Caller,
+        id: RequestId,
+        digest: KeyedDigest,
+        name: EnvironmentName,
+        act: EnvironmentAct,
+    ) -> Result<Reply, Error> {
+        self.submit(caller.principal()?, Some((id, digest)), Act::Environment(name, act)).await
+    }
+}
+
+impl Caller {
+    /// The principal, where a lease secret does not do.
+    pub(super) fn principal(&self) -> Result<Principal, Error> {
+        match self {
+            Self::Principal(principal) => Ok(principal.clone()),
+            Self::Lease(_) => Err(Error::Unauthenticated),
+        }
+    }
+}
+
+impl Target {
+    fn environment(&self) -> &EnvironmentName {
+        match self {
+            Self::Environment(name) => name,
+            Self::State(state) => &state.environment,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Environment(name) => name.to_string(),
+            Self::State(state) => state.to_string(),
+        }
+    }
+}
+
+/// A digest of what is public anyway, where no environment's key can be used.
+fn public_digest(text: &str) -> KeyedDigest {
+    use sha2::Digest;
+    KeyedDigest(sha2::Sha256::digest(text).into())
+}

@@ -1,0 +1,136 @@
+//! Why a use case fails, by who must act. The outside message never quotes a cause of ours.
+
+use crate::domain::format::FormatError;
+use crate::domain::ids::DraftId;
+use crate::domain::names::NameError;
+use crate::domain::refusal::Refusal;
+use crate::store::StoreError;
+
+/// A failed use case. `Display` says what happened, [`Error::next`] what to do, [`Error::code`] is stable (docs/errors.md).
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each message says what it is")]
+pub enum Error {
+    // The caller's to mend.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("{0}")]
+    Name(#[from] NameError),
+    #[error("{what}")]
+    Argument { what: &'static str, next: &'static str },
+    #[error("the request id is not a UUID")]
+    RequestId,
+    #[error("the document is refused: {0}")]
+    Document(#[from] FormatError),
+    #[error("the document has {size} bytes; {most} are allowed")]
+    TooLarge { size: u64, most: u64 },
+    #[error("the stream ended after {got} of {size} bytes")]
+    Truncated { got: u64, size: u64 },
+    #[error("the stream goes on after the {size} bytes that were announced")]
+    TooLong { size: u64 },
+    #[error("the stream does not keep the protocol: {0}")]
+    Protocol(&'static str),
+    #[error("no valid token was shown")]
+    Unauthenticated,
+    #[error("the cursor is malformed")]
+    Cursor,
+    #[error("the history of events has moved on: {why}")]
+    Relist { why: &'static str, cursor: String },
+    #[error("the wait is over; {held}")]
+    WaitOver { held: String },
+    #[error("version {0} has no bytes any more")]
+    BytesGone(u64),
+    // The operator's to mend.
+    #[error("the server's disk is full; nothing was changed")]
+    Full,
+    #[error("it is unknown whether the change was made")]
+    Unknown,
+    #[error("the server is stopping")]
+    Stopping,
+    // Ours to mend.
+    #[error("the server failed; its log says why")]
+    Internal,
+}
+
+impl Error {
+    /// Logs a cause where it is handled, and gives the error that tells nothing of it.
+    pub(super) fn internal(cause: &str) -> Self {
+        tracing::error!(cause, "a use case failed");
+        Self::Internal
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.code(),
+            Self::Name(NameError::Label) => "LABEL_INVALID",
+            Self::Name(NameError::Session) => "SESSION_INVALID",
+            Self::Name(NameError::Reason | NameError::InnerLock) | Self::Argument { .. } | Self::Protocol(_) => {
+                "ARGUMENT_INVALID"
+            }
+            Self::Name(_) => "NAME_INVALID",
+            Self::RequestId => "REQUEST_ID_INVALID",
+            Self::Document(FormatError::Empty) => "DOCUMENT_EMPTY",
+            Self::Document(_) => "DOCUMENT_INVALID",
+            Self::TooLarge { .. } => "DOCUMENT_TOO_LARGE",
+            Self::Truncated { .. } => "STREAM_TRUNCATED",
+            Self::TooLong { .. } => "STREAM_TOO_LONG",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::Cursor => "CURSOR_INVALID",
+            Self::Relist { .. } => "WATCH_RELIST",
+            Self::WaitOver { .. } => "WAIT_OVER",
+            Self::BytesGone(_) => "VERSION_PURGED",
+            Self::Full => "STORE_FULL",
+            Self::Unknown => "OUTCOME_UNKNOWN",
+            Self::Stopping => "STORE_UNAVAILABLE",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn next(&self) -> String {
+        match self {
+            Self::Refused(refusal) => return refusal.next(),
+            Self::Name(_) => "keep the rule in the message",
+            Self::Argument { next, .. } => next,
+            Self::RequestId => "send a UUID, version 7 preferred, and keep it for retries of the same request",
+            Self::Document(FormatError::Empty) => "to end a state, use `leasehold state delete`",
+            Self::Document(_) => "write the document as the tool printed it; nothing was written",
+            Self::TooLarge { .. } => "split the state, or raise `max_document` in the server's settings",
+            Self::Truncated { .. } => "send it again, with the same request id; nothing was written",
+            Self::TooLong { .. } => "announce the exact size; nothing was written",
+            Self::Protocol(_) => "see the comments in proto/leasehold/v1",
+            Self::Unauthenticated => "set LEASEHOLD_TOKEN, or LEASEHOLD_TOKEN_FILE, to a valid token",
+            Self::Cursor => "pass a cursor as the server gave it, or none",
+            Self::Relist { .. } => "list the states again, then watch from the cursor in `metadata.cursor`",
+            Self::WaitOver { .. } => "try again, wait longer, or look at the holder with `leasehold lease show`",
+            Self::BytesGone(_) => "choose another version of `leasehold state history`",
+            Self::Full => "free space on the server's disk, then try again with the same request id",
+            Self::Unknown => "try again with the same request id: what was done is not done twice",
+            Self::Stopping => "try again in a moment, with the same request id",
+            Self::Internal => "tell whoever runs the server, with the time of this error",
+        }
+        .to_owned()
+    }
+
+    /// The draft that keeps a refused document.
+    #[must_use]
+    pub fn draft(&self) -> Option<DraftId> {
+        match self {
+            Self::Refused(refusal) => refusal.draft(),
+            _ => None,
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::Full,
+            StoreError::Unknown => Self::Unknown,
+            StoreError::Stopped => Self::Stopping,
+            StoreError::Engine(cause) => Self::internal(&cause),
+        }
+    }
+}

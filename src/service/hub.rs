@@ -1,0 +1,105 @@
+//! Tells those who wait what was committed: one task reads new events from the store, and everybody hears of them from here.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use dashmap::DashMap;
+use tokio::sync::{broadcast, watch};
+
+use crate::domain::event::Recorded;
+use crate::domain::ids::Revision;
+use crate::domain::names::StateName;
+use crate::store::{Head, Store};
+
+/// How many of the newest events are kept at hand: who is within them reads no store.
+const RECENT: usize = 8192;
+/// How many events of one lock a waiter may lag behind before it has to look at the lock itself.
+const LAG: usize = 256;
+/// How many events are read at once.
+const PAGE: usize = 1024;
+
+/// Where committed events are heard of.
+pub struct Hub {
+    recent: Mutex<VecDeque<Arc<Recorded>>>,
+    /// The last revision that is in `recent`.
+    told: watch::Sender<Revision>,
+    topics: DashMap<StateName, broadcast::Sender<Arc<Recorded>>>,
+}
+
+impl Hub {
+    /// Starts the task that follows the store.
+    #[must_use]
+    pub fn start(store: Arc<dyn Store>) -> Arc<Self> {
+        let mut head = store.head();
+        let start = head.borrow_and_update().revision;
+        let hub = Arc::new(Self { recent: Mutex::default(), told: watch::Sender::new(start), topics: DashMap::new() });
+        let weak = Arc::downgrade(&hub);
+        tokio::spawn(async move {
+            let mut last = start;
+            while changed(&mut head, last).await {
+                let Some(hub) = weak.upgrade() else { return };
+                match store.events(last, PAGE).await {
+                    Ok(events) => last = hub.tell(events).unwrap_or(last),
+                    Err(error) => {
+                        tracing::warn!(%error, "events could not be read; waiters hear of them late");
+                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        });
+        hub
+    }
+
+    /// Hears of events about one state from now on.
+    #[must_use]
+    pub fn subscribe(&self, state: &StateName) -> broadcast::Receiver<Arc<Recorded>> {
+        self.topics.entry(state.clone()).or_insert_with(|| broadcast::channel(LAG).0).subscribe()
+    }
+
+    /// Drops the topic of a state nobody listens to any more.
+    pub fn leave(&self, state: &StateName) {
+        self.topics.remove_if(state, |_, topic| topic.receiver_count() == 0);
+    }
+
+    /// Changes when there are newer events.
+    #[must_use]
+    pub fn told(&self) -> watch::Receiver<Revision> {
+        self.told.subscribe()
+    }
+
+    /// The events after a revision, if they are still at hand.
+    #[must_use]
+    pub fn after(&self, revision: Revision) -> Option<Vec<Arc<Recorded>>> {
+        let recent = self.recent.lock().expect("no panic while held");
+        let from = recent.partition_point(|event| event.revision <= revision);
+        let whole = recent.get(from).is_none_or(|first| first.revision.0 == revision.0 + 1);
+        let up_to_date = from < recent.len() || *self.told.borrow() <= revision;
+        (whole && up_to_date).then(|| recent.range(from..).take(PAGE).cloned().collect())
+    }
+
+    fn tell(&self, events: Vec<Recorded>) -> Option<Revision> {
+        let events: Vec<_> = events.into_iter().map(Arc::new).collect();
+        let last = events.last()?.revision;
+        {
+            let mut recent = self.recent.lock().expect("no panic while held");
+            recent.extend(events.iter().cloned());
+            let surplus = recent.len().saturating_sub(RECENT);
+            recent.drain(..surplus);
+        }
+        self.told.send_replace(last);
+        for event in events {
+            if let Some(path) = &event.path {
+                let state = StateName { environment: event.environment.clone(), path: path.clone() };
+                if let Some(topic) = self.topics.get(&state) {
+                    let _ = topic.send(Arc::clone(&event));
+                }
+            }
+        }
+        Some(last)
+    }
+}
+
+/// Waits for the store to be ahead of `last`. False when it is gone.
+async fn changed(head: &mut watch::Receiver<Head>, last: Revision) -> bool {
+    head.wait_for(|head| head.revision > last).await.is_ok()
+}

@@ -1,0 +1,181 @@
+//! States and their versions: list, history, show, diff, purge.
+
+use std::sync::Arc;
+
+use super::pull::{Meta, Which};
+use super::{Caller, Error, Service};
+use crate::domain::command::{Act, ContentAct};
+use crate::domain::decision::Reply;
+use crate::domain::document::VersionMeta;
+use crate::domain::format::Format;
+use crate::domain::format::diff::{Diff, diff};
+use crate::domain::ids::{RequestId, Version};
+use crate::domain::names::{EnvironmentName, Prefix, StateName};
+use crate::domain::refusal::Refusal;
+use crate::store::{Query, Rows};
+
+/// One entry of a history: the snapshots of one lease and inner lock id.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The last of them.
+    pub version: VersionMeta,
+    /// How many there are.
+    pub snapshots: u32,
+    /// The first of them.
+    pub first: Version,
+}
+
+impl Service {
+    /// Current versions by name.
+    ///
+    /// # Errors
+    /// There is no such environment.
+    pub async fn states(
+        &self,
+        caller: &Caller,
+        prefix: Prefix,
+        deleted: bool,
+        after: Option<StateName>,
+        limit: usize,
+    ) -> Result<Vec<(EnvironmentName, VersionMeta)>, Error> {
+        caller.principal()?;
+        if let Some(environment) = &prefix.environment {
+            self.keys(environment).await?;
+        }
+        match self.store.select(Query::States { prefix, deleted, after, limit }).await? {
+            Rows::Versions(rows) => Ok(rows),
+            _ => Err(Error::internal("states answered with other rows")),
+        }
+    }
+
+    /// The history of a state from the newest down, by entry or (`all`) by version; and where the next page starts.
+    ///
+    /// # Errors
+    /// There never was such a state.
+    pub async fn history(
+        &self,
+        caller: &Caller,
+        state: &StateName,
+        all: bool,
+        before: Option<Version>,
+        limit: usize,
+    ) -> Result<(Vec<Entry>, Option<Version>), Error> {
+        /// Versions read at once: an apply that saves every few seconds has hundreds in one entry.
+        const PAGE: usize = 1000;
+        caller.principal()?;
+        self.keys(&state.environment).await?;
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut before = before;
+        loop {
+            let query = Query::History { state: state.clone(), before, limit: PAGE };
+            let Rows::Versions(rows) = self.store.select(query).await? else {
+                return Err(Error::internal("a history answered with other rows"));
+            };
+            if rows.is_empty() && entries.is_empty() && before.is_none() {
+                return Err(Refusal::StateNotFound.into());
+            }
+            let last = rows.len() < PAGE;
+            for (_, version) in rows {
+                let full = entries.len() == limit;
+                before = match entries.last_mut().filter(|entry| !all && same_entry(&entry.version, &version)) {
+                    Some(entry) => {
+                        (entry.snapshots, entry.first) = (entry.snapshots + 1, version.version);
+                        Some(version.version)
+                    }
+                    None if full => return Ok((entries, before)),
+                    None => {
+                        let first = version.version;
+                        entries.push(Entry { snapshots: 1, first, version });
+                        Some(first)
+                    }
+                };
+            }
+            if last {
+                return Ok((entries, None));
+            }
+        }
+    }
+
+    /// One version or draft without its document.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn show(&self, caller: &Caller, state: &StateName, which: Which) -> Result<Meta, Error> {
+        caller.principal()?;
+        self.keys(&state.environment).await?;
+        self.meta(state, which).await
+    }
+
+    /// What changed between two contents of a state.
+    ///
+    /// # Errors
+    /// One of them is not there.
+    pub async fn diff(
+        self: &Arc<Self>,
+        caller: &Caller,
+        state: &StateName,
+        from: Option<Version>,
+        to: Which,
+    ) -> Result<Diff, Error> {
+        caller.principal()?;
+        self.keys(&state.environment).await?;
+        let to_meta = self.meta(state, to).await?;
+        let from = match (from, &to_meta) {
+            (Some(from), _) => Some(Which::Version(from)),
+            (None, Meta::Draft(_)) => Some(Which::Current),
+            (None, Meta::Version(version)) if version.version.0 > 1 => Some(Which::Version(Version(version.version.0 - 1))),
+            (None, Meta::Version(_)) => None,
+        };
+        let (format, new) = (format_of(&to_meta), self.whole(&to_meta).await?);
+        let old = match from {
+            None => empty_of(format),
+            Some(from) => match self.meta(state, from).await {
+                // Before a state's first version, and after its deletion, there was nothing.
+                Err(Error::Refused(Refusal::StateNotFound)) => empty_of(format),
+                Ok(Meta::Version(version)) if version.deleted() => empty_of(format),
+                Ok(meta) if format_of(&meta) != format => {
+                    return Err(Refusal::FormatDiffers { fixed: format_of(&meta), got: format }.into());
+                }
+                Ok(meta) => self.whole(&meta).await?,
+                Err(error) => return Err(error),
+            },
+        };
+        let task = tokio::task::spawn_blocking(move || diff(format, &old, &new));
+        Ok(task.await.map_err(|error| Error::internal(&error.to_string()))??)
+    }
+
+    /// Drops the bytes of old versions. Returns of how many.
+    ///
+    /// # Errors
+    /// There is no such state or version, or the version is current.
+    pub async fn purge(&self, caller: &Caller, id: RequestId, state: StateName, version: Option<Version>) -> Result<u64, Error> {
+        let which = format!("{state} {version:?}");
+        let digest = self.keys(&state.environment).await?.request_digest(&[b"purge", which.as_bytes()]);
+        let act = Act::Content(state, Box::new(ContentAct::Purge(version)));
+        match self.submit(caller.principal()?, Some((id, digest)), act).await? {
+            Reply::Purged { versions } => Ok(versions),
+            _ => Err(Error::internal("a purge answered otherwise")),
+        }
+    }
+}
+
+/// A history entry is (lease, inner lock id).
+fn same_entry(a: &VersionMeta, b: &VersionMeta) -> bool {
+    a.token == b.token && a.inner_lock == b.inner_lock && a.state == b.state && a.origin == b.origin
+}
+
+fn format_of(meta: &Meta) -> Format {
+    match meta {
+        Meta::Version(version) => version.format,
+        Meta::Draft(draft) => draft.format,
+    }
+}
+
+/// What stands for "nothing yet" in a comparison.
+fn empty_of(format: Format) -> Vec<u8> {
+    match format {
+        Format::Terraform | Format::Pulumi => b"{}".to_vec(),
+        Format::Json => b"null".to_vec(),
+        Format::Opaque => Vec::new(),
+    }
+}

@@ -1,0 +1,88 @@
+//! Checkpoints: a passive one on its own connection copies the bulk, then the writer copies the small rest between two transactions,
+//! so that the WAL starts over. Either alone lets it grow to hundreds of MB or stalls everybody.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::writer::Job;
+
+/// WAL pages from which a checkpoint is worth it: 16 MiB.
+const PAGES: i64 = 4_000;
+/// A WAL of this many pages means that a reader has pinned it for long: 256 MiB.
+const ALARM: i64 = 65_536;
+/// How often the WAL is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The checkpointing thread, as the writer sees it.
+pub(super) struct Checkpointer {
+    stop: Option<Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Checkpointer {
+    /// Starts the thread on a connection of its own.
+    pub(super) fn start(file: &Path, jobs: Sender<Job>) -> rusqlite::Result<Self> {
+        let connection = super::open::connect(file)?;
+        connection.execute_batch(
+            "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA mmap_size=0; PRAGMA secure_delete=ON;",
+        )?;
+        let (stop, stopped) = channel();
+        let thread = std::thread::Builder::new()
+            .name("checkpointer".to_owned())
+            .spawn(move || run(&connection, &jobs, &stopped))
+            .map_err(|_| rusqlite::Error::InvalidPath(file.to_owned()))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Ends the thread.
+    pub(super) fn stop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(connection: &Connection, jobs: &Sender<Job>, stopped: &Receiver<()>) {
+    let mut alarmed = false;
+    loop {
+        match stopped.recv_timeout(LOOK) {
+            Err(RecvTimeoutError::Timeout) => {}
+            _ => return,
+        }
+        let Ok((frames, copied)) = checkpoint(connection, "NOOP") else { continue };
+        if !std::mem::replace(&mut alarmed, frames > ALARM) && alarmed {
+            tracing::warn!(frames, "the write-ahead log is over 256 MiB: a long read keeps it from starting over");
+        }
+        if frames - copied < PAGES {
+            continue;
+        }
+        if let Err(error) = checkpoint(connection, "PASSIVE") {
+            tracing::warn!(%error, "a checkpoint failed; it is tried again");
+        }
+        let (done, wait) = channel();
+        if jobs.send(Job::Checkpoint(done)).is_err() {
+            return;
+        }
+        // The writer drops its end when it has copied the rest. It may be stopping instead, and then it waits for us.
+        while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(LOOK) {
+            if !matches!(stopped.try_recv(), Err(TryRecvError::Empty)) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Copies what no reader needs, and tells how many frames the WAL has and how many of them are copied. `NOOP` only tells.
+pub(super) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<(i64, i64)> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| Ok((row.get(1)?, row.get(2)?)))
+}

@@ -1,0 +1,402 @@
+//! The one writer: takes what is queued without lingering, decides it in one transaction with one `now` and a savepoint per request,
+//! and answers after the commit.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+use tokio::sync::{oneshot, watch};
+
+use super::checkpoint::{Checkpointer, checkpoint};
+use super::columns::parse;
+use super::open::Opened;
+use super::sidecar::{self, Sidecar};
+use super::sweep::{self, Sweeper};
+use super::transaction::Work;
+use super::{Options, engine_error};
+use crate::domain::command::Command;
+use crate::domain::decision::Reply;
+use crate::domain::ids::{BodyId, Epoch, Revision};
+use crate::domain::names::StateName;
+use crate::domain::refusal::Refusal;
+use crate::domain::settings::Limits;
+use crate::domain::time::{Beat, Context, StoreTime};
+use crate::domain::{Decide, time};
+use crate::store::clock::StoreClock;
+use crate::store::due::Due;
+use crate::store::transact::{Done, store_settles, transact};
+use crate::store::{Head, StoreError};
+
+/// How many requests share a commit at most.
+const BATCH: usize = 512;
+/// While anything has a deadline, store time is committed at least this often.
+const BEAT: Duration = Duration::from_secs(1);
+/// How often the sidecar follows, and old rows are swept.
+const TIDY: Duration = Duration::from_secs(1);
+
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// Work for the writer.
+pub(super) enum Job {
+    Submit(Box<Command>, Answer<Result<Reply, Refusal>>),
+    Stage(BodyId, u32, Vec<u8>, Answer<()>),
+    /// Copy the small rest of the WAL between two transactions.
+    Checkpoint(Sender<()>),
+    /// Settle what is due.
+    Tick(Sender<()>),
+    /// Finish in order.
+    Close,
+    /// Stop as a kill would.
+    Abandon,
+}
+
+/// An answer that waits for the commit.
+type Pending = Box<dyn FnOnce(&Result<(), StoreError>) + Send>;
+
+pub(super) struct Writer {
+    connection: Connection,
+    desk: Desk,
+    /// Keeps the folder ours.
+    _lock: std::fs::File,
+}
+
+/// Everything of the writer but its connection.
+struct Desk {
+    clock: Arc<StoreClock>,
+    limits: Limits,
+    decide: Decide,
+    head: watch::Sender<Head>,
+    due: Due<StateName>,
+    epoch: Epoch,
+    seq: u64,
+    revision: Revision,
+    keep_events: u64,
+    file: std::path::PathBuf,
+    instance: [u8; 16],
+    checkpointer: Checkpointer,
+    unattended: bool,
+    /// The source's reading at the last commit.
+    committed: Duration,
+    /// The source's reading at the last tidying, and the commit the sidecar names.
+    tidied: Duration,
+    named: u64,
+    sweeper: Sweeper,
+    /// Requests since their ids were last swept.
+    appended: u64,
+    /// What ended the open transaction before its commit, if anything did: nothing may run outside one.
+    sunk: Option<StoreError>,
+    /// Locks that the open transaction looked at: what it found to be due holds only if it commits.
+    touched: Vec<StateName>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        opened: Opened,
+        clock: Arc<StoreClock>,
+        options: &Options,
+        head: watch::Sender<Head>,
+        jobs: Sender<Job>,
+    ) -> rusqlite::Result<Self> {
+        let checkpointer = Checkpointer::start(&opened.file, jobs)?;
+        let now = clock.read().source;
+        let desk = Desk {
+            clock,
+            limits: options.limits.clone(),
+            decide: options.decide,
+            head,
+            due: pending_locks(&opened.connection, opened.beat)?,
+            epoch: opened.epoch,
+            seq: opened.seq,
+            revision: Revision(opened.revision),
+            keep_events: options.keep_events,
+            file: opened.file,
+            instance: opened.instance,
+            checkpointer,
+            unattended: options.unattended,
+            committed: now,
+            tidied: now,
+            named: opened.seq,
+            sweeper: Sweeper::default(),
+            appended: 0,
+            sunk: None,
+            touched: Vec::new(),
+        };
+        Ok(Self { connection: opened.connection, desk, _lock: opened.lock })
+    }
+
+    /// Works until it is told to stop, or a commit ends in an unclear way.
+    pub(super) fn run(mut self, queue: &Receiver<Job>) {
+        loop {
+            let first = match queue.recv_timeout(self.desk.patience()) {
+                Ok(job) => Some(job),
+                // Under a test's own clock nothing happens by itself.
+                Err(RecvTimeoutError::Timeout) if !self.desk.unattended => continue,
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let (jobs, stop) = gather(first, queue);
+            if matches!(stop, Some(Job::Abandon)) {
+                return;
+            }
+            if self.batch(jobs).is_err() {
+                tracing::error!("a commit ended in an unclear way; the store stops and must be opened anew");
+                self.desk.head.send_modify(|head| head.failed = true);
+                return;
+            }
+            match stop {
+                Some(_) => return self.desk.finish(&self.connection),
+                None => self.desk.tidy(&self.connection),
+            }
+        }
+    }
+
+    /// One transaction. An error means that the outcome of its commit is unknown.
+    fn batch(&mut self, jobs: Vec<Job>) -> Result<(), StoreError> {
+        let Self { connection, desk, .. } = self;
+        let beat = desk.clock.read();
+        let ticks = jobs.iter().any(|job| matches!(job, Job::Tick(_)));
+        let asked = jobs.iter().any(|job| matches!(job, Job::Checkpoint(_)));
+        let (mut pending, mut waiting): (Vec<Pending>, Vec<Sender<()>>) = (Vec::new(), Vec::new());
+        let begun = connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
+        desk.sunk = begun.err().map(engine_error);
+        let mut work = Work::new(connection, desk.revision, desk.epoch);
+        let mut changed = false;
+        for job in jobs {
+            match job {
+                Job::Submit(command, answer) => {
+                    let done = desk.request(&mut work, &command, beat);
+                    changed |= done.as_ref().is_ok_and(|done| done.changed);
+                    desk.appended += 1;
+                    pending.push(Box::new(move |commit| {
+                        let _ = answer.send(commit.clone().and_then(|()| done.map(|done| done.reply)));
+                    }));
+                }
+                Job::Stage(body, n, bytes, answer) => {
+                    let done = desk.guarded(connection, || stage(connection, body, n, &bytes, beat.store));
+                    changed |= done.is_ok();
+                    pending.push(Box::new(move |commit| {
+                        let _ = answer.send(commit.clone().and(done));
+                    }));
+                }
+                Job::Checkpoint(done) | Job::Tick(done) => waiting.push(done),
+                Job::Close | Job::Abandon => {}
+            }
+        }
+        if desk.unattended || ticks {
+            changed |= desk.settle_due(&mut work, beat, if ticks { usize::MAX } else { BATCH });
+        }
+        let (epoch, revision) = (work.epoch, work.revision);
+        let commit = desk.commit(connection, changed || ticks, beat, epoch, revision);
+        desk.settle_again(commit.is_err(), beat);
+        pending.into_iter().for_each(|answer| answer(&commit));
+        if asked && let Err(error) = checkpoint(connection, "PASSIVE") {
+            tracing::warn!(%error, "a checkpoint failed; it is tried again");
+        }
+        drop(waiting);
+        match commit {
+            Err(StoreError::Unknown) => Err(StoreError::Unknown),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Desk {
+    /// How long to wait for work before there is some of our own.
+    fn patience(&self) -> Duration {
+        match self.due.next() {
+            Some(due) if self.unattended => due.since(self.clock.read().store).min(BEAT),
+            _ => TIDY,
+        }
+    }
+
+    /// One request in its savepoint: a failure sinks it, not the batch.
+    fn request(&mut self, work: &mut Work<'_>, command: &Command, beat: Beat) -> Result<Done, StoreError> {
+        let connection = work.connection;
+        let run = |sql: &str| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+        let before = (work.revision, work.epoch);
+        let (wall, limits, decide) = (self.clock.wall(), self.limits.clone(), self.decide);
+        let ctx = Context { now: beat.store, wall, epoch: work.epoch, limits: &limits };
+        let done = self.guarded(connection, || {
+            run("SAVEPOINT request")?;
+            let done = transact(work, decide, command, &ctx).and_then(|done| run("RELEASE request").map(|_| done));
+            if done.is_err() && !connection.is_autocommit() {
+                let _ = run("ROLLBACK TO request").and_then(|_| run("RELEASE request"));
+            }
+            done
+        });
+        match &done {
+            Ok(done) => {
+                if let Some(path) = command.path() {
+                    let state = StateName { environment: command.environment().clone(), path: path.clone() };
+                    self.touched.push(state.clone());
+                    self.due.set(state, done.due);
+                }
+                for state in work.settle_soon.drain(..) {
+                    self.touched.push(state.clone());
+                    self.due.set(state, Some(beat.store));
+                }
+            }
+            Err(_) => {
+                (work.revision, work.epoch) = before;
+                work.settle_soon.clear();
+            }
+        }
+        done
+    }
+
+    /// Runs a part of the open transaction, if it still is open: the engine rolls all of it back by itself when the disk is full or
+    /// fails, and what ran after that would commit on its own.
+    fn guarded<T>(&mut self, connection: &Connection, part: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        if let Some(sunk) = &self.sunk {
+            return Err(sunk.clone());
+        }
+        part().map_err(|error| {
+            tracing::error!(%error, "a request failed in the store");
+            let error = engine_error(error);
+            self.sunk = connection.is_autocommit().then(|| error.clone());
+            error
+        })
+    }
+
+    fn settle_due(&mut self, work: &mut Work<'_>, beat: Beat, most: usize) -> bool {
+        let mut changed = false;
+        for _ in 0..most {
+            let Some(state) = self.due.pop(beat.store) else { break };
+            match self.request(work, &store_settles(state.clone()), beat) {
+                Ok(done) => changed |= done.changed,
+                // Not settled, so still due.
+                Err(_) => self.due.set(state, Some(beat.store.after(BEAT))),
+            }
+        }
+        changed
+    }
+
+    /// What was settled in vain is still due.
+    fn settle_again(&mut self, in_vain: bool, beat: Beat) {
+        for state in self.touched.drain(..).filter(|_| in_vain) {
+            self.due.set(state, Some(beat.store.after(BEAT)));
+        }
+    }
+
+    /// Commits what changed, and store time when it has stood still for long enough. [`StoreError::Unknown`] is final.
+    fn commit(
+        &mut self,
+        connection: &Connection,
+        changed: bool,
+        beat: Beat,
+        epoch: Epoch,
+        revision: Revision,
+    ) -> Result<(), StoreError> {
+        if let Some(sunk) = self.sunk.take() {
+            return Err(sunk);
+        }
+        let deadlines = self.due.next().is_some();
+        if !changed && !(deadlines && beat.source.saturating_sub(self.committed) >= BEAT) {
+            connection.execute_batch("ROLLBACK").map_err(engine_error)?;
+            if !deadlines {
+                self.clock.beat(beat);
+            }
+            return Ok(());
+        }
+        let sql = "UPDATE server SET seq = ?1, beat = ?2, revision = ?3, epoch = ?4 WHERE id = 1";
+        let update = connection
+            .prepare_cached(sql)
+            .and_then(|mut update| update.execute(params![self.seq + 1, beat.store.0, revision.0, epoch.0]));
+        // What failed before COMMIT was asked for has certainly not happened.
+        let known = update.is_err();
+        if let Err(error) = update.and_then(|_| connection.prepare_cached("COMMIT")?.execute([])) {
+            tracing::error!(%error, "a commit failed");
+            let error = engine_error(error);
+            let back = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
+            return Err(if back && (known || error == StoreError::Full) { error } else { StoreError::Unknown });
+        }
+        (self.seq, self.committed, self.epoch) = (self.seq + 1, beat.source, epoch);
+        self.clock.beat(beat);
+        if self.revision != revision {
+            self.revision = revision;
+            self.head.send_modify(|head| head.revision = revision);
+        }
+        Ok(())
+    }
+
+    /// Once a second: the sidecar follows the commits, and what has outlived its time is swept in small steps.
+    fn tidy(&mut self, connection: &Connection) {
+        let now = self.clock.read();
+        // As many ids are looked at as come in, or more, or they would pile up under load.
+        if self.appended >= sweep::STEP {
+            self.appended = 0;
+            if let Err(error) = self.sweeper.requests(connection, now.store, self.limits.request_memory) {
+                tracing::warn!(%error, "sweeping failed; it is tried again");
+            }
+        }
+        if now.source.saturating_sub(self.tidied) < TIDY {
+            return;
+        }
+        self.tidied = now.source;
+        if self.named != self.seq {
+            self.write_sidecar();
+        }
+        match self.sweeper.step(connection, now.store, self.limits.request_memory, self.keep_events) {
+            Ok(Some(trimmed)) => self.head.send_modify(|head| head.trimmed = trimmed),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "sweeping failed; it is tried again"),
+        }
+    }
+
+    fn write_sidecar(&mut self) {
+        let sidecar = Sidecar { instance: self.instance, epoch: self.epoch, seq: self.seq };
+        match sidecar::write(&self.file, &sidecar) {
+            Ok(()) => self.named = self.seq,
+            Err(error) => tracing::warn!(%error, "the sidecar could not be written; it is tried again"),
+        }
+    }
+
+    fn finish(mut self, connection: &Connection) {
+        self.checkpointer.stop();
+        let closed =
+            connection.execute("UPDATE server SET clean = 1 WHERE id = 1", []).and_then(|_| checkpoint(connection, "TRUNCATE"));
+        if let Err(error) = closed {
+            tracing::warn!(%error, "the store could not be left clean; the next start checks it");
+        }
+        self.write_sidecar();
+    }
+}
+
+/// Locks with a holder, a cooldown or a queue have something to wait for; the others wake nobody.
+fn pending_locks(connection: &Connection, now: StoreTime) -> rusqlite::Result<Due<StateName>> {
+    let mut due = Due::new();
+    let mut busy = connection.prepare(
+        "SELECT environment, path FROM name WHERE lock LIKE '%\"holders\"%' OR lock LIKE '%\"cooldown_until\"%'
+         OR EXISTS (SELECT 1 FROM ticket WHERE ticket.name = name.id)",
+    )?;
+    for row in busy.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))? {
+        let (environment, path) = row?;
+        due.set(StateName { environment: parse(environment)?, path: parse(path)? }, Some(now));
+    }
+    Ok(due)
+}
+
+/// What is queued, up to a batch, and what ends the writer after it.
+fn gather(first: Option<Job>, queue: &Receiver<Job>) -> (Vec<Job>, Option<Job>) {
+    let mut jobs = Vec::new();
+    let mut next = first;
+    while let Some(job) = next {
+        if matches!(job, Job::Close | Job::Abandon) {
+            return (jobs, Some(job));
+        }
+        jobs.push(job);
+        next = if jobs.len() < BATCH { queue.try_recv().ok() } else { None };
+    }
+    (jobs, None)
+}
+
+fn stage(connection: &Connection, body: BodyId, n: u32, bytes: &[u8], now: StoreTime) -> rusqlite::Result<()> {
+    connection.prepare_cached("INSERT OR IGNORE INTO staged (body, at) VALUES (?1, ?2)")?.execute(params![body.0, now.0])?;
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO chunk (body, n, bytes) VALUES (?1, ?2, ?3)")?
+        .execute(params![body.0, n, bytes])?;
+    Ok(())
+}
+
+const _: () = assert!(BEAT.as_micros() < time::LONGEST_STEP.as_micros());

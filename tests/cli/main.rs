@@ -1,0 +1,20 @@
+//! The command line as its users see it: real processes, one behaviour per file.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod completions;
+mod doctor;
+mod fake;
+mod json;
+mod lease_break;
+mod process;
+mod pull;
+mod push;
+mod run;
+mod stdin_confirm;
+mod token_file;
+mod token_sources;
+mod unreachable;
+mod usage;
+mod wait;
+mod watch;
