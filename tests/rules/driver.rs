@@ -139,6 +139,7 @@ impl Driver {
             Step::FreezeEnvironment(env, id) => self.send(0, id, Call::FreezeEnvironment { env }),
             Step::UnfreezeEnvironment(env, id) => self.send(0, id, Call::UnfreezeEnvironment { env }),
             Step::SetDelay(env, delay) => self.send(0, Id::Fresh, Call::SetDelay { env, delay: seconds(delay) }),
+            Step::Apply(actor, lock, versions, releases) => self.apply(actor, lock, versions, releases),
             Step::Recreate(env) => self.recreate(env),
             Step::Replay(nth) => {
                 if let Some((command, call, request)) = back(&self.known.requests, nth).cloned() {
@@ -319,6 +320,18 @@ impl Driver {
             self.known.requests.push((command.clone(), call.clone(), request));
         }
         self.submit(command, call, request);
+    }
+
+    fn apply(&mut self, actor: Actor, lock: Lock, versions: u64, releases: bool) {
+        let how = How { exclusive: true, ttl: None, wait: false, polls: false, unattended: false };
+        self.step(Step::Acquire(actor, lock, how, Id::Fresh));
+        for _ in 0..versions {
+            let write = Kind::Write(Doc::Next, false);
+            self.step(Step::Write(actor, lock, TokenOf::Own(0), ExpectOf::Newest, write, Id::Fresh));
+        }
+        if releases {
+            self.step(Step::Release(actor, lock, TokenOf::Own(0), false));
+        }
     }
 
     fn recreate(&mut self, env: usize) {

@@ -246,7 +246,16 @@ fn rule_that_asks_the_wall_clock_breaks_12() {
 /// The last commit before a crash is lost.
 #[test]
 fn commit_that_a_crash_loses_breaks_13() {
-    finds(13, |source| Box::new(stores::Lossy::start(source)) as Box<dyn Engine>);
+    finds(13, |source| Box::new(stores::Lossy::start(source, false)) as Box<dyn Engine>);
+}
+
+/// The same store that does commit first breaks nothing: what is found above is the loss.
+#[test]
+fn commit_that_a_crash_keeps_breaks_nothing() {
+    for seed in 0..200 {
+        let violations = judge(|source| Box::new(stores::Lossy::start(source, true)) as Box<dyn Engine>, &script_of(seed));
+        assert_eq!(violations, [], "seed {seed}");
+    }
 }
 
 /// A read is answered with what the last one saw.

@@ -114,6 +114,8 @@ pub(crate) enum Step {
     FreezeEnvironment(usize, Id),
     UnfreezeEnvironment(usize, Id),
     SetDelay(usize, u64),
+    /// A pipeline: acquires, writes so many good versions, and is done or killed.
+    Apply(usize, usize, u64, bool),
     /// Ends the environment's leases, deletes and re-creates it.
     Recreate(usize),
     /// The n-th last request that had an id, once more.
@@ -150,7 +152,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => breaks(),
         2 => (actor(), lock(), id()).prop_map(|(a, l, i)| Step::Freeze(a, l, i)),
         8 => (actor(), lock(), id()).prop_map(|(a, l, i)| Step::Unfreeze(a, l, i)),
-        60 => (user(), lock(), token(), expect(), kind(), id()).prop_map(|(a, l, t, e, k, i)| Step::Write(a, l, t, e, k, i)),
+        50 => (user(), lock(), token(), expect(), kind(), id()).prop_map(|(a, l, t, e, k, i)| Step::Write(a, l, t, e, k, i)),
         4 => (actor(), lock(), 0..3_usize, id()).prop_map(|(a, l, n, i)| Step::Discard(a, l, n, i)),
         4 => (actor(), lock(), proptest::option::of(0..3_usize), id()).prop_map(|(a, l, n, i)| Step::Purge(a, l, n, i)),
         4 => (env(), id()).prop_map(|(e, i)| Step::CreateEnvironment(e, i)),
@@ -159,6 +161,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (env(), id()).prop_map(|(e, i)| Step::UnfreezeEnvironment(e, i)),
         3 => (env(), 0..5_u64).prop_map(|(e, s)| Step::SetDelay(e, s)),
         2 => env().prop_map(Step::Recreate),
+        20 => (actor(), lock(), 1..4_u64, any::<bool>()).prop_map(|(a, l, n, r)| Step::Apply(a, l, n, r)),
         24 => (0..6_usize).prop_map(Step::Replay),
         14 => (lock(), read()).prop_map(|(l, r)| Step::Read(l, r)),
         24 => prop_oneof![3 => 50..900_u64, 2 => 1_000..2_000_u64, 1 => 2_001..3_600_000_u64].prop_map(Step::Advance),

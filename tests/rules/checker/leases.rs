@@ -58,6 +58,7 @@ pub(super) fn no_early_end(look: &Look<'_>) -> Result<(), String> {
         demand(right, || format!("{how:?} at {at}: {holder:?}"))
     })?;
     lost_while_live(look)?;
+    told_its_life(look)?;
     for view in &look.record.views {
         for holder in look.after.locks[view.lock].live_holders(at) {
             let seen = view.holders.iter().find(|(token, ..)| *token == holder.token);
@@ -66,6 +67,18 @@ pub(super) fn no_early_end(look: &Look<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The holder is told how long its lease lives, neither more nor less.
+fn told_its_life(look: &Look<'_>) -> Result<(), String> {
+    let (Some(lock), Reply::Held { token, remaining, .. } | Reply::Renewed { token, remaining, .. }) =
+        (look.record.call.lock(), &look.record.reply)
+    else {
+        return Ok(());
+    };
+    let Some(holder) = look.after.locks[lock].holder(*token) else { return Ok(()) };
+    let life = holder.deadline.map(|deadline| deadline - look.record.at);
+    demand(*remaining == life, || format!("{token} is told to live {remaining:?}, and lives {life:?}"))
 }
 
 /// The holder is told that its lease is gone, and it is not.

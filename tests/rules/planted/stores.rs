@@ -22,6 +22,8 @@ pub(super) struct Lossy {
     front: Box<dyn Engine>,
     disk: Mutex<Option<Disk>>,
     source: Arc<ManualSource>,
+    /// Whether it commits before it answers after all.
+    honest: bool,
 }
 
 struct Disk {
@@ -31,19 +33,22 @@ struct Disk {
 }
 
 impl Lossy {
-    pub(super) fn start(source: Arc<ManualSource>) -> Self {
+    pub(super) fn start(source: Arc<ManualSource>, honest: bool) -> Self {
         let behind = Arc::new(ManualSource::default());
         behind.set_monotonic(source.monotonic());
         behind.step_wall(source.wall().0);
         let engine = Box::new(InMemory::open(Arc::clone(&behind) as Arc<dyn Source>, empty(), decide));
         let disk = Mutex::new(Some(Disk { engine, source: behind, pending: None }));
-        Self { front: memory(Arc::clone(&source)), disk, source }
+        Self { front: memory(Arc::clone(&source)), disk, source, honest }
     }
 
     fn later(&self, command: Option<Command>) {
         if let Some(disk) = &mut *self.disk.lock().unwrap() {
             disk.catch_up();
             disk.pending = Some((self.source.monotonic(), command));
+            if self.honest {
+                disk.catch_up();
+            }
         }
     }
 }
