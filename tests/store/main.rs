@@ -5,4 +5,7 @@
 mod commands;
 mod contract;
 mod engines;
+mod namespace;
+mod require;
 mod rig;
+mod sqlite;

@@ -27,12 +27,14 @@ impl<E: Engine> Rig<E> {
         Self::of(E::new()).with("dev")
     }
 
-    fn of(engine: E) -> Self {
+    /// A rig around an engine as it is.
+    pub(crate) fn of(engine: E) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { engine: Some(engine), runtime }
     }
 
-    fn with(self, environment: &str) -> Self {
+    /// The same with another environment.
+    pub(crate) fn with(self, environment: &str) -> Self {
         self.submit(create(environment)).unwrap();
         self
     }
