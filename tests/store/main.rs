@@ -8,4 +8,6 @@ mod engines;
 mod namespace;
 mod require;
 mod rig;
+#[path = "../shim/mod.rs"]
+mod shim;
 mod sqlite;

@@ -1,8 +1,10 @@
 //! What only SQLite can be asked: settings, commits, files that are wrong, old, locked or full.
 
 mod commits;
+mod durability;
 mod files;
 mod full;
+mod images;
 mod log;
 mod opening;
 mod sidecar;
