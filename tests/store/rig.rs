@@ -70,6 +70,11 @@ impl<E: Engine> Rig<E> {
         self.advance(Duration::from_secs(seconds));
     }
 
+    /// An answer that was asked for earlier.
+    pub(crate) fn wait<T>(&self, later: leasehold::store::Later<'_, T>) -> Result<T, StoreError> {
+        self.runtime.block_on(later)
+    }
+
     pub(crate) fn try_submit(&self, command: Command) -> Result<Result<Reply, Refusal>, StoreError> {
         self.runtime.block_on(self.engine().store().submit(command))
     }

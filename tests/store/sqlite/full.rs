@@ -4,12 +4,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use leasehold::store::sqlite::OpenError;
+use leasehold::domain::ids::BodyId;
+use leasehold::store::sqlite::{OpenError, Options};
 use leasehold::store::{Query, StoreError};
 
-use super::{OnDisk, database, on, refusal};
+use super::commits::{gated, open_gate, stop_at_gate};
+use super::{OnDisk, database, on, on_with, refusal, server};
 use crate::commands::{acquire, document, release, renew, state, write};
-use crate::engines::{Engine, options};
+use crate::engines::{Engine, clock, options};
 use crate::namespace::inside;
 use crate::rig::Rig;
 
@@ -164,4 +166,31 @@ fn read_only_file_is_refused() {
     let error = refusal(&options(&folder));
     assert!(matches!(error, OpenError::Engine { .. }) && error.to_string().contains("permissions"), "{error}");
     assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn disk_that_fills_in_the_middle_of_a_batch_sinks_all_of_it_and_no_more() {
+    let test = "sqlite::full::disk_that_fills_in_the_middle_of_a_batch_sinks_all_of_it_and_no_more";
+    let Some(folder) = inside(test, "mount -t tmpfs -o size=16m tmpfs \"$FOLDER\"") else { return };
+    let rig = on_with(clock(), Options { decide: gated, ..options(&folder) }).with("dev");
+    let token = rig.lease("dev/app", "s");
+    let (before, events) = (server(&folder, "seq"), rig.revision());
+    let store = rig.engine().store();
+    let gate = stop_at_gate(store);
+    let first = store.submit(acquire("dev/first", "s", false));
+    // More than the page cache holds: it spills to the disk before the commit, and the engine rolls all of it back.
+    let pieces: Vec<_> = (0..300).map(|n| store.stage(BodyId([1; 16]), n, vec![1; 256 * 1024])).collect();
+    let last: Vec<_> = (0..50).map(|n| store.submit(acquire(&format!("dev/last{n}"), "s", false))).collect();
+    open_gate();
+    let sunk = |answer: Result<(), StoreError>| assert!(matches!(answer, Err(StoreError::Full)), "{answer:?}");
+    rig.wait(gate).unwrap().unwrap();
+    sunk(rig.wait(first).map(drop));
+    pieces.into_iter().for_each(|piece| sunk(rig.wait(piece)));
+    last.into_iter().for_each(|last| sunk(rig.wait(last).map(drop)));
+    assert_eq!((server(&folder, "seq") - before, rig.revision() - events), (1, 1), "the gate was committed, and nothing else");
+    for n in 0..50 {
+        assert_eq!(rig.lock(&format!("dev/last{n}")).last_token.0, 0, "nothing ran outside the transaction");
+    }
+    rig.renew("dev/app", "s", token);
+    assert_eq!(rig.chunk(BodyId([1; 16]), 0), None);
 }

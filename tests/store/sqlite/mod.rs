@@ -8,6 +8,7 @@ mod images;
 mod log;
 mod opening;
 mod sidecar;
+mod unattended;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
