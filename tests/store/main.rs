@@ -5,4 +5,9 @@
 mod commands;
 mod contract;
 mod engines;
+mod namespace;
+mod require;
 mod rig;
+#[path = "../shim/mod.rs"]
+mod shim;
+mod sqlite;

@@ -27,12 +27,14 @@ impl<E: Engine> Rig<E> {
         Self::of(E::new()).with("dev")
     }
 
-    fn of(engine: E) -> Self {
+    /// A rig around an engine as it is.
+    pub(crate) fn of(engine: E) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { engine: Some(engine), runtime }
     }
 
-    fn with(self, environment: &str) -> Self {
+    /// The same with another environment.
+    pub(crate) fn with(self, environment: &str) -> Self {
         self.submit(create(environment)).unwrap();
         self
     }
@@ -66,6 +68,11 @@ impl<E: Engine> Rig<E> {
 
     pub(crate) fn seconds(&self, seconds: u64) {
         self.advance(Duration::from_secs(seconds));
+    }
+
+    /// An answer that was asked for earlier.
+    pub(crate) fn wait<T>(&self, later: leasehold::store::Later<'_, T>) -> Result<T, StoreError> {
+        self.runtime.block_on(later)
     }
 
     pub(crate) fn try_submit(&self, command: Command) -> Result<Result<Reply, Refusal>, StoreError> {

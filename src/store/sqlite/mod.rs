@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 use rusqlite::Connection;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 pub use self::open::OpenError;
 use self::writer::{Job, Writer};
@@ -88,10 +88,14 @@ pub struct Sqlite {
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
+/// How many reads run at once: each needs a connection, and each connection descriptors.
+const READERS: usize = 16;
+
 /// Reading connections that are free.
 struct Readers {
     file: PathBuf,
     free: Mutex<Vec<Connection>>,
+    permits: Semaphore,
 }
 
 impl Sqlite {
@@ -102,7 +106,7 @@ impl Sqlite {
     pub fn open(source: Arc<dyn Source>, options: &Options) -> Result<Self, OpenError> {
         let opened = open::open(options, source.wall())?;
         let clock = Arc::new(StoreClock::resume(source, opened.beat));
-        let readers = Arc::new(Readers { file: opened.file.clone(), free: Mutex::default() });
+        let readers = Arc::new(Readers { file: opened.file.clone(), free: Mutex::default(), permits: Semaphore::new(READERS) });
         let (jobs, queue) = std::sync::mpsc::channel();
         let (head, watcher) = watch::channel(Head {
             history: opened.history,
@@ -142,7 +146,9 @@ impl Sqlite {
     fn read<T: Send + 'static>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static) -> Later<'_, T> {
         let readers = Arc::clone(&self.readers);
         async move {
-            let task = tokio::task::spawn_blocking(move || readers.with(read));
+            let _permit = readers.permits.acquire().await.map_err(|_| StoreError::Stopped)?;
+            let reading = Arc::clone(&readers);
+            let task = tokio::task::spawn_blocking(move || reading.with(read));
             task.await.map_err(|error| StoreError::Engine(error.to_string()))?.map_err(engine_error)
         }
         .boxed()

@@ -77,6 +77,7 @@ pub(super) fn open(options: &Options, wall: WallTime) -> Result<Opened, OpenErro
     } else {
         rolled_back = check_missing(&file, witness.as_ref(), options.accept_rollback)?;
         create_private(&file).map_err(in_folder)?;
+        sync_names(folder).map_err(in_folder)?;
     }
     let mut connection = connect(&file).map_err(engine)?;
     if exists && check_version(&connection, &file)? {
@@ -191,6 +192,16 @@ fn size(file: &Path) -> io::Result<u64> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error),
     }
+}
+
+/// Makes the names of a new folder durable: a database in a folder that a power cut takes away is of no use.
+fn sync_names(folder: &Path) -> io::Result<()> {
+    let folder = folder.canonicalize()?;
+    folder.ancestors().take(3).try_for_each(|folder| match File::open(folder) {
+        // Somebody else's folder above ours.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        opened => opened?.sync_all(),
+    })
 }
 
 fn create_private(file: &Path) -> io::Result<()> {

@@ -13,7 +13,7 @@ use super::columns::parse;
 use super::open::Opened;
 use super::sidecar::{self, Sidecar};
 use super::sweep::{self, Sweeper};
-use super::transaction::Work;
+use super::transaction::{Work, drop_body};
 use super::{Options, engine_error};
 use crate::domain::command::Command;
 use crate::domain::decision::Reply;
@@ -84,6 +84,8 @@ struct Desk {
     sweeper: Sweeper,
     /// Requests since their ids were last swept.
     appended: u64,
+    /// The disk was full at the last try.
+    full: bool,
     /// What ended the open transaction before its commit, if anything did: nothing may run outside one.
     sunk: Option<StoreError>,
     /// Locks that the open transaction looked at: what it found to be due holds only if it commits.
@@ -119,6 +121,7 @@ impl Writer {
             named: opened.seq,
             sweeper: Sweeper::default(),
             appended: 0,
+            full: false,
             sunk: None,
             touched: Vec::new(),
         };
@@ -254,6 +257,7 @@ impl Desk {
         part().map_err(|error| {
             tracing::error!(%error, "a request failed in the store");
             let error = engine_error(error);
+            self.full |= error == StoreError::Full;
             self.sunk = connection.is_autocommit().then(|| error.clone());
             error
         })
@@ -302,16 +306,22 @@ impl Desk {
         let sql = "UPDATE server SET seq = ?1, beat = ?2, revision = ?3, epoch = ?4 WHERE id = 1";
         let update = connection
             .prepare_cached(sql)
-            .and_then(|mut update| update.execute(params![self.seq + 1, beat.store.0, revision.0, epoch.0]));
+            .and_then(|mut update| update.execute(params![self.seq + 1, beat.store.0, revision.0, epoch.0]))
+            .and_then(|_| if self.full { probe(connection, beat.store) } else { Ok(()) });
         // What failed before COMMIT was asked for has certainly not happened.
         let known = update.is_err();
         if let Err(error) = update.and_then(|_| connection.prepare_cached("COMMIT")?.execute([])) {
             tracing::error!(%error, "a commit failed");
             let error = engine_error(error);
+            self.full |= error == StoreError::Full;
             let back = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
             return Err(if back && (known || error == StoreError::Full) { error } else { StoreError::Unknown });
         }
         (self.seq, self.committed, self.epoch) = (self.seq + 1, beat.source, epoch);
+        if std::mem::take(&mut self.full) {
+            // If this fails, the sweeper takes it for an upload that never ended, which it is.
+            let _ = drop_body(connection, PROBE);
+        }
         self.clock.beat(beat);
         if self.revision != revision {
             self.revision = revision;
@@ -397,6 +407,15 @@ fn stage(connection: &Connection, body: BodyId, n: u32, bytes: &[u8], now: Store
         .prepare_cached("INSERT OR REPLACE INTO chunk (body, n, bytes) VALUES (?1, ?2, ?3)")?
         .execute(params![body.0, n, bytes])?;
     Ok(())
+}
+
+/// A body that only shows that there is room.
+const PROBE: BodyId = BodyId([0; 16]);
+
+/// After a full disk a commit has to show that there is room for more than itself. Otherwise the few bytes that carry store time might
+/// find it while renewals do not, and leases would end that their holders could not renew.
+fn probe(connection: &Connection, now: StoreTime) -> rusqlite::Result<()> {
+    stage(connection, PROBE, 0, &[0; 64 * 1024], now)
 }
 
 const _: () = assert!(BEAT.as_micros() < time::LONGEST_STEP.as_micros());
