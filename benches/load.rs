@@ -128,7 +128,9 @@ async fn run(server: &Server, op: Op, clients: usize, length: Duration) -> f64 {
     let rate = latency.len() as f64 / start.elapsed().as_secs_f64();
     let size = if let Op::Put(size) = op { size } else { 0 };
     let per_call = match (syncs, server.syncs()) {
-        (Some(before), Some(after)) => format!(" fdatasync_per_call={:.3}", (after - before) as f64 / (latency.len() as f64 * op.calls())),
+        (Some(before), Some(after)) => {
+            format!(" fdatasync_per_call={:.3}", (after - before) as f64 / (latency.len() as f64 * op.calls()))
+        }
         _ => String::new(),
     };
     println!(

@@ -13,19 +13,22 @@ use tonic::transport::{Channel, Endpoint};
 /// Connections that the clients share, as with the peers.
 const CONNECTIONS: usize = 8;
 
-pub struct Server {
+pub(super) struct Server {
     child: Child,
     folder: TempDir,
-    pub token: String,
-    pub channels: Vec<Channel>,
+    pub(super) token: String,
+    pub(super) channels: Vec<Channel>,
     count: Option<PathBuf>,
 }
 
 impl Server {
     /// Starts it, with a shim preloaded if one is given.
-    pub async fn start(shim: Option<&Path>) -> Self {
+    pub(super) async fn start(shim: Option<&Path>) -> Self {
         // On a disk, not in memory: durable rates are what is measured.
-        let folder = tempfile::Builder::new().prefix("leasehold-bench").tempdir_in(std::env::var("LEASEHOLD_BENCH_DIR").unwrap_or("/var/tmp".into())).unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("leasehold-bench")
+            .tempdir_in(std::env::var("LEASEHOLD_BENCH_DIR").unwrap_or("/var/tmp".into()))
+            .unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_leasehold"));
         command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path().join("data"));
         let count = shim.map(|shim| {
@@ -47,13 +50,14 @@ impl Server {
     }
 
     /// How many fdatasyncs and fsyncs there were so far; known with the shim only.
-    pub fn syncs(&self) -> Option<u64> {
+    pub(super) fn syncs(&self) -> Option<u64> {
         self.count.as_ref().map(|count| std::fs::metadata(count).map_or(0, |meta| meta.len()))
     }
 
     /// Median and 99th percentile of overwriting 4 KiB and fdatasync on the server's disk, in microseconds.
-    pub fn fdatasync(&self) -> (u128, u128) {
-        let file: File = OpenOptions::new().create(true).truncate(true).write(true).open(self.folder.path().join("probe")).unwrap();
+    pub(super) fn fdatasync(&self) -> (u128, u128) {
+        let file: File =
+            OpenOptions::new().create(true).truncate(true).write(true).open(self.folder.path().join("probe")).unwrap();
         file.write_all_at(&[0; 1 << 20], 0).unwrap();
         file.sync_all().unwrap();
         let mut took: Vec<u128> = (0..500_u64)
@@ -94,7 +98,7 @@ int fdatasync(int fd) { static int (*real)(int); if (!real) real = dlsym(RTLD_NE
 "#;
 
 /// Compiles the shim; none without gcc.
-pub fn slow_sync_shim() -> Option<PathBuf> {
+pub(super) fn slow_sync_shim() -> Option<PathBuf> {
     let folder = std::env::temp_dir().join(format!("leasehold-bench-shim-{}", std::process::id()));
     std::fs::create_dir_all(&folder).ok()?;
     let (source, shim) = (folder.join("slow.c"), folder.join("slow.so"));

@@ -10,7 +10,7 @@ use tonic_health::pb::health_client::HealthClient;
 use super::Op;
 use super::server::Server;
 
-pub struct Client {
+pub(super) struct Client {
     op: Op,
     state: String,
     session: String,
@@ -25,7 +25,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub async fn new(server: &Server, n: usize, op: Op) -> Self {
+    pub(super) async fn new(server: &Server, n: usize, op: Op) -> Self {
         let channel = server.channels[n % server.channels.len()].clone();
         let state = match op {
             Op::Handoff => "dev/one".to_owned(),
@@ -45,14 +45,15 @@ impl Client {
         };
         if let Op::Put(_) = op {
             // The first serial is past what an earlier run on the same state left.
-            client.document.serial = u64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros()).unwrap();
+            client.document.serial =
+                u64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros()).unwrap();
             let (token, stream) = client.acquire(0).await;
             (client.token, client.holding) = (token, Some(stream));
         }
         client
     }
 
-    pub async fn one(&mut self) {
+    pub(super) async fn one(&mut self) {
         match self.op {
             Op::Noop => {
                 let _ = self.health.check(tonic_health::pb::HealthCheckRequest::default()).await.unwrap();
@@ -71,7 +72,7 @@ impl Client {
         }
     }
 
-    pub async fn end(&mut self) {
+    pub(super) async fn end(&mut self) {
         if self.token > 0 {
             self.release(self.token).await;
         }

@@ -10,10 +10,13 @@ use super::flags::{DoctorCommand, DoctorFlags, Global};
 use super::output::{Out, Show};
 use super::settings::{Connection, TokenSource};
 use crate::client::{Client, Error};
+use crate::secrets::document::Opener;
+use crate::store::CHUNK;
+use crate::store::sqlite::{self, Verdict};
 
 pub(crate) async fn doctor(global: Global, mut environ: Environ, flags: DoctorFlags) -> Result<(), Failure> {
     if let Some(DoctorCommand::Verify { data_dir }) = flags.command {
-        return verify(&data_dir);
+        return verify(Out::new(global.output), &data_dir);
     }
     let out = Out::new(global.output);
     let mut checks = Vec::new();
@@ -24,9 +27,21 @@ pub(crate) async fn doctor(global: Global, mut environ: Environ, flags: DoctorFl
     if checks.iter().all(|check| check.ok) { Ok(()) } else { Err(Failure::Told) }
 }
 
-/// Checks a data directory of a server that is not running.
-fn verify(_data_dir: &Path) -> Result<(), Failure> {
-    Err(Failure::local("this build has no store", "use a build that has one"))
+/// Checks a data directory of a server that is not running: its file, its histories, and that every document opens.
+fn verify(out: Out, folder: &Path) -> Result<(), Failure> {
+    let mut opens = |pieces: &[Vec<u8>]| {
+        let Ok(mut opener) = Opener::new() else { return false };
+        let fed = pieces.iter().all(|piece| opener.feed(piece, CHUNK, &mut |_| true).is_ok());
+        fed && opener.finish().is_ok()
+    };
+    let verdict = sqlite::verify(folder, &mut opens).map_err(|error| Failure::local(error.to_string(), ""))?;
+    let Verdict { names, versions, drafts, opened, problems } = verdict;
+    let seen = format!("{names} names, {versions} versions and {drafts} drafts; {opened} documents opened");
+    let mut checks = vec![Check::good("database", seen)];
+    let next = "stop here, keep this folder as it is, and restore a backup";
+    checks.extend(problems.into_iter().map(|problem| Check::bad("database", problem, next)));
+    out.list(&checks)?;
+    if checks.iter().all(|check| check.ok) { Ok(()) } else { Err(Failure::Told) }
 }
 
 struct Check {

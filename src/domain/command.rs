@@ -112,6 +112,7 @@ pub struct Break {
 
 /// Acts on the content of a state.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "an act holds it in a box")]
 #[allow(missing_docs, reason = "the words are those of the design; what is not plain is said")]
 pub enum ContentAct {
     Write(Write),

@@ -87,10 +87,12 @@ pub(super) fn replayed_acquire(work: &mut Work<'_>, acquire: &Acquire, earlier: 
         _ => (None, None),
     };
     let is = |holder: &Holder| Some(holder.token) == token || ticket.is_some() && holder.ticket == ticket;
-    if work.snapshot.lock.holders.iter().any(is) || work.snapshot.own.as_ref().is_some_and(|(own, _)| Some(own.id) == ticket) {
-        if let Some(reply) = already(work, acquire)? {
-            return Ok(reply);
-        }
+    let live = work.snapshot.lock.holders.iter().any(is);
+    let waits = work.snapshot.own.as_ref().is_some_and(|(own, _)| Some(own.id) == ticket);
+    if (live || waits)
+        && let Some(reply) = already(work, acquire)?
+    {
+        return Ok(reply);
     }
     let how = work.snapshot.lock.ended.iter().rev().find(|ended| is(&ended.holder)).map(|ended| ended.how.clone());
     Err(Refusal::AcquireDead { how })

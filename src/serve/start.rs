@@ -139,9 +139,8 @@ impl Server {
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
         let app =
             routes.fallback(|| async { (http::StatusCode::NOT_FOUND, "there is nothing here; gRPC is spoken on this port\n") });
-        let mut limits = DoorLimits::default();
-        limits.streaming = STREAMING.iter().map(|path| (*path).to_owned()).collect();
-        let limits = limits.fit_descriptors().map_err(StartError::Serve)?;
+        let streaming = STREAMING.iter().map(|path| (*path).to_owned()).collect();
+        let limits = DoorLimits { streaming, ..DoorLimits::default() }.fit_descriptors().map_err(StartError::Serve)?;
         let mut head = self.service.store_head();
         let failed = async move { drop(head.wait_for(|head| head.failed).await) };
         let ended = async move {

@@ -31,12 +31,15 @@ pub enum Meta {
     Draft(DraftMeta),
 }
 
+/// The pieces of a document, in order; the sender waits for the receiver.
+pub type Pieces = mpsc::Receiver<Result<Vec<u8>, Error>>;
+
 /// A document about to be read.
 pub struct Pulled {
     /// What it is.
     pub meta: Meta,
     /// The exact size, and the pieces in order; none if it is unchanged since the caller's etag.
-    pub document: Option<(u64, mpsc::Receiver<Result<Vec<u8>, Error>>)>,
+    pub document: Option<(u64, Pieces)>,
 }
 
 /// A document in memory.
@@ -106,7 +109,7 @@ impl Service {
     }
 
     /// Opens a body: its exact size, and its pieces through a channel that holds the reader back.
-    async fn open(self: &Arc<Self>, body: BodyId) -> Result<(u64, mpsc::Receiver<Result<Vec<u8>, Error>>), Error> {
+    async fn open(self: &Arc<Self>, body: BodyId) -> Result<(u64, Pieces), Error> {
         let broken = || Error::internal("a stored document does not open");
         let mut opener = Opener::new().map_err(|_| broken())?;
         let first = self.store.chunk(body, 0).await?.ok_or_else(broken)?;

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 pub use self::open::OpenError;
+pub use self::verify::{Verdict, verify};
 use self::writer::{Job, Writer};
 use super::clock::{Source, StoreClock};
 use super::{Head, Later, Query, Rows, Store, StoreError};
@@ -26,6 +27,7 @@ mod select;
 mod sidecar;
 mod sweep;
 mod transaction;
+mod verify;
 mod writer;
 
 /// How to open a data folder.

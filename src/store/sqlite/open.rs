@@ -105,6 +105,18 @@ pub(super) fn connect(file: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Holds a folder whose database exists, without changing anything in it, and gives the database's path.
+pub(super) fn hold(folder: &Path) -> Result<(PathBuf, File), OpenError> {
+    let file = folder.join("leasehold.db");
+    let in_folder = |cause| OpenError::Folder { folder: folder.to_owned(), cause };
+    std::fs::metadata(&file).map_err(in_folder)?;
+    let lock = lock(folder)?;
+    check_header(&file)?;
+    let connection = connect(&file).map_err(|cause| trouble(&file, cause))?;
+    check_version(&connection, &file)?;
+    Ok((file, lock))
+}
+
 /// A connection that only reads.
 pub(super) fn reader(file: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;

@@ -296,7 +296,8 @@ impl Desk {
             return Err(sunk);
         }
         let deadlines = self.due.next().is_some();
-        if !changed && !(deadlines && beat.source.saturating_sub(self.committed) >= BEAT) {
+        let late = deadlines && beat.source.saturating_sub(self.committed) >= BEAT;
+        if !(changed || late) {
             connection.execute_batch("ROLLBACK").map_err(engine_error)?;
             if !deadlines {
                 self.clock.beat(beat);
