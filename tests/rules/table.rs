@@ -41,6 +41,16 @@ macro_rules! rule {
             fn memory_and_after_a_restart() {
                 World::run(crate::engine::memory, true, $body);
             }
+
+            #[test]
+            fn sqlite() {
+                World::run(crate::engine::sqlite, false, $body);
+            }
+
+            #[test]
+            fn sqlite_and_after_a_restart() {
+                World::run(crate::engine::sqlite, true, $body);
+            }
         }
     };
 }
