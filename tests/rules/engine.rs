@@ -33,7 +33,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
 /// Starts an engine on an empty folder.
 pub(crate) type Start = fn(Arc<ManualSource>) -> Box<dyn Engine>;
 
-/// Runs `$run($start)` as a test named `$name` on every engine.
+/// Runs `$run(start, cases)` as a test named `$name` on every engine, with as many cases as half a minute of a debug build allows.
 macro_rules! engines {
     ($name:ident, $run:expr) => {
         mod $name {
@@ -41,12 +41,12 @@ macro_rules! engines {
 
             #[test]
             fn memory() {
-                $run(crate::engine::memory);
+                $run(crate::engine::memory, 2_000);
             }
 
             #[test]
             fn sqlite() {
-                $run(crate::engine::sqlite);
+                $run(crate::engine::sqlite, 500);
             }
         }
     };
