@@ -6,13 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::domain::command::{self, Act, Command, ContentAct, EnvironmentAct, LockAct};
-use leasehold::domain::document::{Content, Expect, Origin as DomainOrigin};
-use leasehold::domain::format::{Format, TerraformHeader};
-use leasehold::domain::ids::{self, BodyId, DraftId, EnvironmentId, Etag, KeyedDigest, RequestId, StateId, TicketId};
-use leasehold::domain::lock::Mode as DomainMode;
-use leasehold::domain::names::{EnvironmentName, Labels, Prefix, StateName};
-use leasehold::domain::settings::SettingsChange;
+use leasehold::domain::command::{Act, Command, EnvironmentAct};
+use leasehold::domain::ids::{self, BodyId};
+use leasehold::domain::names::{Prefix, StateName};
 use leasehold::store::clock::{ManualSource, Source};
 use leasehold::store::{Later, Query, Rows};
 
@@ -23,10 +19,15 @@ use crate::history::{
 };
 use crate::script::{ACTORS, Doc, ENVIRONMENTS, ExpectOf, How, Id, Kind, LAST_GRANTED, LAST_QUEUED, LOCKS, Read, Step, TokenOf};
 
+mod commands;
 mod translate;
+
+use commands::environment;
 
 /// Where every run's wall clock starts: as a machine's would, so that epochs come from it.
 const WALL_START: i64 = 1_790_000_000_000;
+/// How often the sweeper of a run comes, in milliseconds.
+const SWEEP: u64 = 900;
 /// No clock step counts for more.
 const LONGEST_STEP: At = 2_000_000;
 
@@ -48,8 +49,8 @@ struct Reckoning {
     store: At,
     /// The source's reading then.
     source: Duration,
-    /// At the last beat that surely was committed.
-    durable: At,
+    /// At the last beat that surely was committed, and the source's reading then.
+    durable: (At, Duration),
 }
 
 /// What clients could know.
@@ -59,11 +60,15 @@ struct Known {
     tickets: [Vec<(u64, Actor)>; LOCKS.len()],
     versions: [Vec<Version>; LOCKS.len()],
     drafts: [Vec<u128>; LOCKS.len()],
-    tried: [Option<(u64, Option<(u64, u64)>)>; LOCKS.len()],
+    /// The bytes and header of the last write that was tried.
+    tried: [Option<Tried>; LOCKS.len()],
     requests: Vec<(Command, Call, Request)>,
     revision: ids::Revision,
     events: Vec<Seen>,
 }
+
+/// What names bytes, and lineage and serial.
+type Tried = (u64, Option<(u64, u64)>);
 
 /// Plays the script from an empty store.
 pub(crate) fn play(start: Start, script: &[Step]) -> History {
@@ -84,7 +89,7 @@ impl Driver {
         let source = Arc::new(ManualSource::default());
         source.step_wall(WALL_START);
         let engine = Some(start(Arc::clone(&source)));
-        let clock = Reckoning { source: source.monotonic(), ..Reckoning::default() };
+        let clock = Reckoning { source: source.monotonic(), durable: (0, source.monotonic()), store: 0 };
         let mut driver =
             Self { engine, source, clock, known: Known::default(), history: History::default(), fresh: 0, wall_steps };
         (0..ENVIRONMENTS.len()).for_each(|env| driver.step(Step::CreateEnvironment(env, Id::None)));
@@ -149,8 +154,8 @@ impl Driver {
             Step::Read(lock, read) => self.read(lock, read),
             Step::Advance(ms) => self.source.advance(Duration::from_millis(ms)),
             Step::Pass(ms) => {
-                for _ in 0..ms / 500 {
-                    self.source.advance(Duration::from_millis(500));
+                for _ in 0..ms / SWEEP {
+                    self.source.advance(Duration::from_millis(SWEEP));
                     self.tick();
                 }
             }
@@ -211,7 +216,7 @@ impl Driver {
 
     /// A lock as a reader sees it now.
     pub(crate) fn look(&self, lock: Lock) -> View {
-        self.view(lock, self.clock.now(self.source.monotonic())).0
+        self.view(lock, self.reckoned(), true).0
     }
 
     /// Asks the store itself.
@@ -233,9 +238,12 @@ impl Driver {
         let reply = translate::reply(block_on(self.engine().store().submit(command)));
         let events = self.events();
         if self.engine().beats_always() || !events.is_empty() {
-            self.clock.durable = at;
+            self.clock.durable = (at, self.clock.source);
         }
-        let views: Vec<_> = call.lock().map(|lock| self.view(lock, at)).into_iter().collect();
+        // Where nothing happened, every fourth look is enough to see that nothing did.
+        let looks = !events.is_empty() || reply.refused().is_none() || self.history.0.len().is_multiple_of(4);
+        let whole = matches!(call, Call::Write { .. } | Call::Purge { .. }) || self.history.0.len().is_multiple_of(4);
+        let views: Vec<_> = call.lock().filter(|_| looks).map(|lock| self.view(lock, at, whole)).into_iter().collect();
         let said = views.first().map(|(_, said)| *said);
         let views = views.into_iter().map(|(view, _)| view).collect();
         self.known.learn(&call, &reply, &events);
@@ -247,7 +255,7 @@ impl Driver {
 
     fn tick(&mut self) {
         let at = self.beat();
-        self.clock.durable = at;
+        self.clock.durable = (at, self.clock.source);
         self.engine().tick();
         let events = self.events();
         self.known.learn(&Call::Tick, &Reply::Nothing, &events);
@@ -268,14 +276,13 @@ impl Driver {
         self.engine = self.engine.take().map(Engine::restart);
         let (_, now) = self.rows(Query::Locks { prefix: Prefix::default(), all: true, after: None, limit: 1 });
         // Beats that no commit carried are lost with the process.
-        let bounds = self.clock.durable..=self.clock.store;
-        self.clock = Reckoning { store: if bounds.contains(&now) { now } else { *bounds.end() }, source: reading, durable: now };
-        let at = self.clock.store;
+        let at = now.clamp(self.clock.durable.0, self.clock.store);
+        self.clock = Reckoning { store: at, source: reading, durable: (at, reading) };
         let before = std::mem::take(&mut self.known.revision);
         let events = self.read_events();
         let events_lost = events != self.known.events;
         self.known.revision = self.known.revision.max(before);
-        let views = (0..LOCKS.len()).map(|lock| self.view(lock, at).0).collect();
+        let views = (0..LOCKS.len()).map(|lock| self.view(lock, at, true).0).collect();
         let versions = (0..LOCKS.len()).map(|lock| (lock, self.versions(lock))).collect();
         let drafts = (0..LOCKS.len()).map(|lock| (lock, self.drafts(lock))).collect();
         let kept = Some(Kept { versions, drafts, events_lost });
@@ -294,7 +301,7 @@ impl Driver {
                 (Call::ReadVersion { lock, version }, Reply::Versions(rows))
             }
         };
-        let at = self.clock.now(self.source.monotonic());
+        let at = self.reckoned();
         self.history.0.push(Record {
             at,
             said: None,
@@ -414,15 +421,28 @@ impl Driver {
     /// A call commits now.
     fn beat(&mut self) -> At {
         let source = self.source.monotonic();
-        let now = self.clock.now(source);
+        let now = self.reckoned();
         self.clock = Reckoning { store: now, source, ..self.clock };
         now
+    }
+
+    /// Store time now. An engine that skips beats on which nothing depends is asked for it, and believed within bounds.
+    fn reckoned(&self) -> At {
+        let source = self.source.monotonic();
+        let (least, most) = (self.clock.least(source), self.clock.now(source));
+        if least == most {
+            return most;
+        }
+        self.rows(Query::Locks { prefix: Prefix::default(), all: true, after: None, limit: 1 }).1.clamp(least, most)
     }
 }
 
 /// Asking the store.
 impl Driver {
     fn events(&mut self) -> Vec<Seen> {
+        if self.engine().store().head().borrow().revision == self.known.revision {
+            return Vec::new();
+        }
         let events = self.read_events();
         self.known.events.extend_from_slice(&events);
         events
@@ -436,14 +456,14 @@ impl Driver {
         recorded.iter().map(translate::event).collect()
     }
 
-    fn view(&self, lock: Lock, at: At) -> (View, At) {
+    fn view(&self, lock: Lock, at: At, whole: bool) -> (View, At) {
         let (mut views, said) = self.rows(Query::Lock(state(lock)));
         let mut view = views.pop().unwrap_or_else(|| translate::no_lock(lock));
         if let Rows::Tickets(tickets, _) = block_on(self.engine().store().select(Query::Tickets(state(lock)))) {
             view.tickets = translate::tickets(&tickets, at);
         }
         view.holders.retain(|(_, _, _, deadline)| deadline.is_none_or(|deadline| at < deadline));
-        view.newest = self.select_versions(Query::Version(state(lock), None)).pop();
+        view.newest = whole.then(|| self.select_versions(Query::Version(state(lock), None)).pop());
         (view, said)
     }
 
@@ -488,77 +508,6 @@ impl Driver {
     }
 }
 
-/// Building commands.
-impl Driver {
-    fn command(&mut self, actor: Actor, request: Option<Request>, call: &Call) -> Command {
-        let session = || name(actor).1.parse().expect("sessions of the script are sessions");
-        let reason = || "a test".parse().expect("a reason");
-        let lock = |lock: &Lock, act: LockAct| Act::Lock(state(*lock), act);
-        let content = |lock: &Lock, act: ContentAct| Act::Content(state(*lock), Box::new(act));
-        let act = match call {
-            Call::Acquire { lock: at, ask, .. } => lock(at, LockAct::Acquire(acquire(actor, ask))),
-            Call::Refresh { lock: at, .. } => lock(at, LockAct::Refresh { session: session() }),
-            Call::Cancel { lock: at, ticket, .. } => {
-                let session = ticket.is_none().then(session);
-                lock(at, LockAct::Cancel { ticket: ticket.map(TicketId), session })
-            }
-            Call::Renew { lock: at, token, ttl, .. } => {
-                let ttl = ttl.map(Duration::from_micros);
-                lock(at, LockAct::Renew { session: session(), token: ids::Token(*token), ttl })
-            }
-            Call::Release { lock: at, token, abandoned, .. } => {
-                lock(at, LockAct::Release { session: session(), token: ids::Token(*token), abandoned: *abandoned })
-            }
-            Call::Reacquire { lock: at, old, .. } => lock(at, LockAct::Reacquire { session: session(), old: ids::Token(*old) }),
-            Call::Break { lock: at, token, now, take, .. } => {
-                let take = take.as_ref().map(|take| acquire(actor, take));
-                lock(at, LockAct::Break(command::Break { token: token.map(ids::Token), reason: reason(), now: *now, take }))
-            }
-            Call::Freeze { lock: at } => lock(at, LockAct::Freeze(reason())),
-            Call::Unfreeze { lock: at } => lock(at, LockAct::Unfreeze),
-            Call::Write { lock: at, write, .. } => {
-                let body = BodyId(u128::from(self.fresh()).to_be_bytes());
-                content(at, ContentAct::Write(domain_write(actor, write, body)))
-            }
-            Call::Discard { lock: at, draft } => content(at, ContentAct::DiscardDraft(DraftId(draft.to_be_bytes()))),
-            Call::Purge { lock: at, version } => content(at, ContentAct::Purge(version.map(ids::Version))),
-            Call::CreateEnvironment { env } => Act::Environment(environment(*env), {
-                let id = EnvironmentId(u128::from(self.fresh()).to_be_bytes());
-                let settings = SettingsChange {
-                    lock_delay: Some(Duration::from_micros(LOCK_DELAY)),
-                    default_ttl: Some(Duration::from_micros(DEFAULT_TTL)),
-                    ..SettingsChange::default()
-                };
-                EnvironmentAct::Create { id, settings, wrapped_secret: Vec::new() }
-            }),
-            Call::FreezeEnvironment { env } => Act::Environment(environment(*env), EnvironmentAct::Freeze(reason())),
-            Call::UnfreezeEnvironment { env } => Act::Environment(environment(*env), EnvironmentAct::Unfreeze),
-            Call::SetDelay { env, delay } => {
-                let lock_delay = Some(Duration::from_micros(*delay));
-                Act::Environment(
-                    environment(*env),
-                    EnvironmentAct::Set(SettingsChange { lock_delay, ..SettingsChange::default() }),
-                )
-            }
-            Call::SetDraftLife { env, life } => {
-                let draft_life = Some(Duration::from_micros(*life));
-                Act::Environment(
-                    environment(*env),
-                    EnvironmentAct::Set(SettingsChange { draft_life, ..SettingsChange::default() }),
-                )
-            }
-            other => unreachable!("{other:?} is no command"),
-        };
-        self.wrap(actor, request, act)
-    }
-
-    fn wrap(&self, actor: Actor, request: Option<Request>, act: Act) -> Command {
-        let keyed = |request: Request| (RequestId(request.id.to_be_bytes()), keyed_digest(request.digest));
-        let principal = name(actor).0.parse().expect("principals of the script are principals");
-        Command { principal, request: request.map(keyed), act }
-    }
-}
-
 /// What new environments are set to.
 pub(crate) const LOCK_DELAY: At = 3_000_000;
 pub(crate) const DEFAULT_TTL: At = 5_000_000;
@@ -567,6 +516,12 @@ impl Reckoning {
     fn now(self, source: Duration) -> At {
         let passed = u64::try_from(source.saturating_sub(self.source).as_micros()).expect("a script is shorter than an age");
         self.store + passed.min(LONGEST_STEP)
+    }
+
+    /// Store time if every beat was skipped that could be.
+    fn least(self, source: Duration) -> At {
+        let (store, at) = self.durable;
+        Self { store, source: at, ..self }.now(source)
     }
 }
 
@@ -597,58 +552,6 @@ fn ask(how: How) -> Ask {
     Ask { mode, ttl: how.ttl.map(seconds), wait: how.wait, polls: how.polls, unattended: how.unattended }
 }
 
-fn acquire(actor: Actor, ask: &Ask) -> command::Acquire {
-    command::Acquire {
-        session: name(actor).1.parse().expect("sessions of the script are sessions"),
-        mode: match ask.mode {
-            Mode::Exclusive => DomainMode::Exclusive,
-            Mode::Shared => DomainMode::Shared,
-        },
-        ttl: ask.ttl.map(Duration::from_micros),
-        wait: ask.wait,
-        labels: Labels::default(),
-        unattended: ask.unattended,
-        polls: ask.polls,
-    }
-}
-
-fn domain_write(actor: Actor, write: &Write, body: BodyId) -> command::Write {
-    let format = if write.terraform.is_some() { Format::Terraform } else { Format::Opaque };
-    let terraform = write.terraform.map(|(lineage, serial)| TerraformHeader { lineage: lineage.to_string(), serial });
-    command::Write {
-        session: name(actor).1.parse().expect("sessions of the script are sessions"),
-        token: ids::Token(write.token),
-        expect: Expect { version: ids::Version(write.expect.0), etag: write.expect.1.map(|etag| Etag(etag.to_be_bytes())) },
-        content: write.bytes.map(|bytes| Content {
-            body,
-            inline: Some(body_bytes(bytes)),
-            values: Vec::new(),
-            stored_size: 8,
-            shown_size: 8,
-            digest: keyed_digest(bytes),
-            format,
-            terraform,
-        }),
-        origin: match write.origin {
-            Origin::Write => DomainOrigin::Write,
-            Origin::Rollback => DomainOrigin::Rollback(ids::Version(1)),
-            Origin::Promote(draft) => DomainOrigin::Promote(DraftId(draft.to_be_bytes())),
-            Origin::Delete => DomainOrigin::Delete,
-        },
-        rewrite: write.rewrite,
-        inner_lock: None,
-        etag: Etag(write.etag.to_be_bytes()),
-        fresh_state: StateId(write.etag.to_be_bytes()),
-        draft: DraftId(write.draft.to_be_bytes()),
-    }
-}
-
-fn keyed_digest(of: u64) -> KeyedDigest {
-    let mut digest = [0; 32];
-    digest[..8].copy_from_slice(&of.to_be_bytes());
-    KeyedDigest(digest)
-}
-
 fn body_bytes(of: u64) -> Vec<u8> {
     of.to_be_bytes().to_vec()
 }
@@ -659,10 +562,6 @@ fn state(lock: Lock) -> StateName {
             LOCKS.iter().map(|(env, path)| format!("{env}/{path}").parse().expect("names of the script are names")).collect();
     }
     STATES.with(|states| states[lock].clone())
-}
-
-fn environment(env: usize) -> EnvironmentName {
-    ENVIRONMENTS[env].parse().expect("names of the script are names")
 }
 
 fn seconds(seconds: u64) -> At {

@@ -1,5 +1,6 @@
 //! The engines under test. A new one is an implementation of [`Engine`] and a line in [`engines!`].
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use leasehold::domain::{Decide, decide};
 use leasehold::store::Store;
 use leasehold::store::clock::{ManualSource, Source};
 use leasehold::store::memory::{Image, Memory};
+use leasehold::store::sqlite::{Options, Sqlite};
+use tempfile::TempDir;
 
 /// A store that the harness can tick and kill.
 pub(crate) trait Engine: Send + Sync + 'static {
@@ -30,7 +33,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
 /// Starts an engine on an empty folder.
 pub(crate) type Start = fn(Arc<ManualSource>) -> Box<dyn Engine>;
 
-/// Runs `$run($start)` as a test named `$name` on every engine.
+/// Runs `$run(start, cases)` as a test named `$name` on every engine, with as many cases as half a minute of a debug build allows.
 macro_rules! engines {
     ($name:ident, $run:expr) => {
         mod $name {
@@ -38,7 +41,12 @@ macro_rules! engines {
 
             #[test]
             fn memory() {
-                $run(crate::engine::memory);
+                $run(crate::engine::memory, 2_000);
+            }
+
+            #[test]
+            fn sqlite() {
+                $run(crate::engine::sqlite, 500);
             }
         }
     };
@@ -48,6 +56,13 @@ pub(crate) use engines;
 /// The memory engine with the true rules.
 pub(crate) fn memory(source: Arc<ManualSource>) -> Box<dyn Engine> {
     mutated(source, decide)
+}
+
+/// SQLite in a folder of its own, in memory where the machine has a place for that: the harness kills processes, not machines.
+pub(crate) fn sqlite(source: Arc<ManualSource>) -> Box<dyn Engine> {
+    let shm = Path::new("/dev/shm");
+    let folder = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
+    Box::new(OnSqlite::open(source, folder.expect("a temporary folder can be made")))
 }
 
 /// The memory engine with rules of the caller's choice.
@@ -99,5 +114,39 @@ impl Engine for InMemory {
 
     fn restart(self: Box<Self>) -> Box<dyn Engine> {
         Box::new(Self::open(self.source, self.memory.crash(), self.decide))
+    }
+}
+
+struct OnSqlite {
+    store: Sqlite,
+    source: Arc<ManualSource>,
+    folder: TempDir,
+}
+
+impl OnSqlite {
+    fn open(source: Arc<ManualSource>, folder: TempDir) -> Self {
+        let options = Options { unattended: false, ..Options::new(folder.path(), limits(), [7; 16]) };
+        let store = Sqlite::open(Arc::clone(&source) as Arc<dyn Source>, &options).expect("the folder is the harness's own");
+        Self { store, source, folder }
+    }
+}
+
+impl Engine for OnSqlite {
+    fn store(&self) -> &dyn Store {
+        &self.store
+    }
+
+    fn tick(&self) {
+        self.store.tick();
+    }
+
+    fn restart(self: Box<Self>) -> Box<dyn Engine> {
+        let Self { store, source, folder } = *self;
+        drop(store);
+        Box::new(Self::open(source, folder))
+    }
+
+    fn beats_always(&self) -> bool {
+        false
     }
 }

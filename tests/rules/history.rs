@@ -188,7 +188,8 @@ pub(crate) struct View {
     pub(crate) holders: Vec<(Token, Actor, Mode, Option<At>)>,
     /// Those not past their deadline, in the order of service.
     pub(crate) tickets: Vec<(u64, Actor)>,
-    pub(crate) newest: Option<Version>,
+    /// The current version, if it was looked at.
+    pub(crate) newest: Option<Option<Version>>,
 }
 
 /// One call and what came of it.

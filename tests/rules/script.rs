@@ -123,7 +123,7 @@ pub(crate) enum Step {
     Read(usize, Read),
     /// Time passes and nobody sweeps.
     Advance(u64),
-    /// Time passes in steps of half a second, swept after each.
+    /// Time passes in steps of less than a second, swept after each.
     Pass(u64),
     /// Time passes and nobody sweeps, while the store works on another lock.
     Late(u64),
@@ -165,7 +165,7 @@ fn step() -> impl Strategy<Value = Step> {
         24 => (0..6_usize).prop_map(Step::Replay),
         14 => (lock(), read()).prop_map(|(l, r)| Step::Read(l, r)),
         24 => prop_oneof![3 => 50..900_u64, 2 => 1_000..2_000_u64, 1 => 2_001..3_600_000_u64].prop_map(Step::Advance),
-        24 => prop_oneof![6 => 500..4_000_u64, 3 => 4_000..12_000_u64, 1 => 20_000..45_000_u64].prop_map(Step::Pass),
+        24 => prop_oneof![6 => 900..4_000_u64, 3 => 4_000..12_000_u64, 1 => 20_000..45_000_u64].prop_map(Step::Pass),
         6 => Just(Step::Tick),
         8 => (2..10_u64).prop_map(Step::Late),
         4 => lock().prop_map(Step::Lapse),

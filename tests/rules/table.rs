@@ -41,6 +41,16 @@ macro_rules! rule {
             fn memory_and_after_a_restart() {
                 World::run(crate::engine::memory, true, $body);
             }
+
+            #[test]
+            fn sqlite() {
+                World::run(crate::engine::sqlite, false, $body);
+            }
+
+            #[test]
+            fn sqlite_and_after_a_restart() {
+                World::run(crate::engine::sqlite, true, $body);
+            }
         }
     };
 }
@@ -134,7 +144,7 @@ impl World {
 
     /// What a good writer would write now.
     fn next(&self, token: Token) -> Write {
-        let newest = self.driver.look(LOCK).newest;
+        let newest = self.driver.look(LOCK).newest.flatten();
         let n = 1_000_000 + self.driver.history.0.len() as u64;
         Write {
             token,

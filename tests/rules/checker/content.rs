@@ -4,7 +4,7 @@ use super::leases::walk;
 use super::{Look, demand};
 use crate::history::{Call, Mode, Origin, Reply, Version, View, What};
 
-/// 3. "A version's token was live at its commit; tokens never decrease along versions."
+/// Invariant 3: "A version's token was live at its commit; tokens never decrease along versions."
 ///
 /// And it was its writer's, exclusive, or shared on a state that had no content.
 pub(super) fn token_live_at_commit(look: &Look<'_>) -> Result<(), String> {
@@ -22,7 +22,7 @@ pub(super) fn token_live_at_commit(look: &Look<'_>) -> Result<(), String> {
     })
 }
 
-/// 4. "Versions are contiguous and immutable; each carries the etag of the one before."
+/// Invariant 4: "Versions are contiguous and immutable; each carries the etag of the one before."
 ///
 /// And what a writer expected to be current was.
 pub(super) fn versions_contiguous(look: &Look<'_>) -> Result<(), String> {
@@ -52,7 +52,7 @@ pub(super) fn versions_contiguous(look: &Look<'_>) -> Result<(), String> {
     demand(gap.is_none(), || format!("not contiguous: {gap:?}"))
 }
 
-/// 9. "A complete, well-formed write of a caller who may write, refused for lease, version, serial or lineage, changes nothing and is
+/// Invariant 9: "A complete, well-formed write of a caller who may write, refused for lease, version, serial or lineage, changes nothing and is
 /// kept as a draft."
 ///
 /// And one with a serial or lineage that does not follow is refused, unless it may rewrite.
@@ -83,7 +83,7 @@ pub(super) fn refused_writes_are_kept(look: &Look<'_>) -> Result<(), String> {
 const KEPT: [&str; 7] =
     ["LEASE_LOST", "LEASE_FOREIGN", "LEASE_SHARED", "TOKEN_UNKNOWN", "VERSION_CONFLICT", "SERIAL_NOT_HIGHER", "LINEAGE_DIFFERS"];
 
-/// 13. "An acknowledged write survives any crash that fsync semantics allow."
+/// Invariant 13: "An acknowledged write survives any crash that fsync semantics allow."
 ///
 /// Versions and drafts with their bytes, events, and also leases and tickets.
 pub(super) fn survives_restarts(look: &Look<'_>) -> Result<(), String> {
@@ -108,11 +108,13 @@ pub(super) fn survives_restarts(look: &Look<'_>) -> Result<(), String> {
     })
 }
 
-/// 14. "A read returns the newest version committed before it began, or a later one; stale reads only when asked for."
+/// Invariant 14: "A read returns the newest version committed before it began, or a later one; stale reads only when asked for."
 pub(super) fn reads_are_fresh(look: &Look<'_>) -> Result<(), String> {
     look.record.views.iter().try_for_each(|view: &View| {
         let newest = look.after.locks[view.lock].versions.last();
-        demand(view.newest.as_ref() == newest, || format!("a reader sees {:?} instead of {newest:?}", view.newest))
+        demand(view.newest.as_ref().is_none_or(|seen| seen.as_ref() == newest), || {
+            format!("a reader sees {:?} instead of {newest:?}", view.newest)
+        })
     })?;
     let (lock, rows) = match (&look.record.call, &look.record.reply) {
         (Call::ReadNewest { lock } | Call::ReadHistory { lock }, Reply::Versions(rows)) => (*lock, rows),

@@ -23,7 +23,7 @@ pub(super) const ALL: [(u8, Invariant); 14] = [
     (14, content::reads_are_fresh),
 ];
 
-/// 12. "Steps of any wall clock change no decision, restart and failover included": the same script without them is answered the same
+/// Invariant 12: "Steps of any wall clock change no decision, restart and failover included": the same script without them is answered the same
 /// and tells the same. Tokens carry an epoch that may come from a wall clock: their order counts.
 pub(crate) fn same_without_wall_steps(with: &History, without: &History) -> Vec<Violation> {
     let violation = |record: usize, what: String| vec![Violation { invariant: 12, record, what }];

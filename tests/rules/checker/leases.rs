@@ -5,7 +5,7 @@ use super::{Look, demand};
 use crate::history::{At, Call, How, Mode, Reply, Token, What};
 use crate::script::LOCKS;
 
-/// 1. "At most one exclusive holder, or any number of shared ones, at any commit point."
+/// Invariant 1: "At most one exclusive holder, or any number of shared ones, at any commit point."
 pub(super) fn exclusivity(look: &Look<'_>) -> Result<(), String> {
     walk(look, |facts, what, lock| match what {
         What::Granted { token, mode, .. } => {
@@ -28,7 +28,7 @@ pub(super) fn exclusivity(look: &Look<'_>) -> Result<(), String> {
     })
 }
 
-/// 2. "Fencing tokens of a lock strictly increase across grants, restarts, failovers, delete and re-create, and restores."
+/// Invariant 2: "Fencing tokens of a lock strictly increase across grants, restarts, failovers, delete and re-create, and restores."
 pub(super) fn tokens_increase(look: &Look<'_>) -> Result<(), String> {
     walk(look, |facts, what, lock| match what {
         What::Granted { token, .. } => {
@@ -39,7 +39,7 @@ pub(super) fn tokens_increase(look: &Look<'_>) -> Result<(), String> {
     })
 }
 
-/// 5. "No lease ends before its ttl (store time) after its last acknowledged grant, claim or renewal, except by release or break."
+/// Invariant 5: "No lease ends before its ttl (store time) after its last acknowledged grant, claim or renewal, except by release or break."
 ///
 /// An offer ends by its claim deadline, an unattended lease by its own rule.
 pub(super) fn no_early_end(look: &Look<'_>) -> Result<(), String> {
@@ -97,7 +97,7 @@ fn lost_while_live(look: &Look<'_>) -> Result<(), String> {
     demand(!told || live.is_none() || look.prior.is_some(), || format!("{:?} for {live:?}", look.record.reply))
 }
 
-/// 6. "A crashed holder's lock is offered on within ttl + 1 s + lock delay of store time; each dead ticket ahead adds one claim
+/// Invariant 6: "A crashed holder's lock is offered on within ttl + 1 s + lock delay of store time; each dead ticket ahead adds one claim
 /// deadline; overdue unattended leases excepted."
 ///
 /// The ledger ends every lease at ttl after its last sign of life, and a dead ticket's offer at its claim deadline; from the moment
@@ -130,7 +130,7 @@ fn ends_cooldown(look: &Look<'_>) -> bool {
     matches!((&look.record.call, &look.record.reply), (Call::Break { token: None, now: true, .. }, Reply::Broken { .. }))
 }
 
-/// 10. "No ticket is served before an older live one of the same lock; only reacquire and `break --take` pass a queue, both audited."
+/// Invariant 10: "No ticket is served before an older live one of the same lock; only reacquire and `break --take` pass a queue, both audited."
 ///
 /// So no live ticket disappears either, and readers see the queue in its order.
 pub(super) fn no_queue_jumping(look: &Look<'_>) -> Result<(), String> {
@@ -194,7 +194,7 @@ fn reacquired(look: &Look<'_>, queue: &LockFacts) -> Result<(), String> {
     demand(right && queue.last_token == old, || format!("{old} was taken again, which had ended as {ended:?}"))
 }
 
-/// 11. "A break with a stale expected token changes nothing."
+/// Invariant 11: "A break with a stale expected token changes nothing."
 pub(super) fn stale_break_changes_nothing(look: &Look<'_>) -> Result<(), String> {
     let Call::Break { lock, token, .. } = look.record.call else { return Ok(()) };
     let refused = look.record.reply.refused();

@@ -4,7 +4,7 @@ use super::ledger::{acts, env_of};
 use super::{Look, demand};
 use crate::history::{Call, Reply};
 
-/// 7. "One (principal, request id) has one effect for 24 h; only effects are remembered (drafts too, refusals not); ids are looked up
+/// Invariant 7: "One (principal, request id) has one effect for 24 h; only effects are remembered (drafts too, refusals not); ids are looked up
 /// before the lease is checked; the same id with another request is refused; request hashes are keyed."
 pub(super) fn one_effect(look: &Look<'_>) -> Result<(), String> {
     let Some(request) = look.record.request else { return Ok(()) };
@@ -37,7 +37,7 @@ fn as_then(reply: &Reply) -> Reply {
     }
 }
 
-/// 8. "A replayed acquire whose lease has died since says so."
+/// Invariant 8: "A replayed acquire whose lease has died since says so."
 ///
 /// One that lives is told as it is. The same for what a reacquire or a break took.
 pub(super) fn dead_acquire_says_so(look: &Look<'_>) -> Result<(), String> {
@@ -91,7 +91,7 @@ fn taken(reply: &Reply) -> &Reply {
     }
 }
 
-/// 12. "Steps of any wall clock change no decision": store time is the last beat's plus what the monotonic source moved since, 2 s at
+/// Invariant 12: "Steps of any wall clock change no decision": store time is the last beat's plus what the monotonic source moved since, 2 s at
 /// most, whatever wall clocks and restarts do.
 pub(super) fn store_time_is_as_reckoned(look: &Look<'_>) -> Result<(), String> {
     let (said, at) = (look.record.said, look.record.at);

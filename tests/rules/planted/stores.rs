@@ -43,7 +43,7 @@ impl Lossy {
     }
 
     fn later(&self, command: Option<Command>) {
-        if let Some(disk) = &mut *self.disk.lock().unwrap() {
+        if let Some(disk) = &mut *self.disk.lock().expect("no panic while held") {
             disk.catch_up();
             disk.pending = Some((self.source.monotonic(), command));
             if self.honest {
@@ -75,7 +75,7 @@ impl Engine for Lossy {
     }
 
     fn restart(self: Box<Self>) -> Box<dyn Engine> {
-        match self.disk.into_inner().unwrap() {
+        match self.disk.into_inner().expect("no panic while held") {
             None => self.front.restart(),
             Some(disk) => Box::new(InMemory::open(self.source, disk.engine.memory.crash(), decide)),
         }
@@ -162,7 +162,7 @@ impl Store for Lagging {
         Box::pin(async move {
             let rows = answer.await?;
             let Some(state) = newest else { return Ok(rows) };
-            let mut seen = self.seen.lock().unwrap();
+            let mut seen = self.seen.lock().expect("no panic while held");
             let before = seen.replace((state.clone(), rows.clone())).filter(|(of, _)| *of == state);
             Ok(before.map_or(rows, |(_, before)| before))
         })
