@@ -93,6 +93,11 @@ impl StoreClock {
         Beat { store: self.beat.lock().expect("no panic while held").now(source), source }
     }
 
+    /// Store time at the last beat: what a crash now would not undo.
+    pub(crate) fn last(&self) -> StoreTime {
+        self.beat.lock().expect("no panic while held").store
+    }
+
     /// A beat was committed. Time that the commit itself took counts for at most [`crate::domain::time::LONGEST_STEP`].
     pub(crate) fn beat(&self, beat: Beat) {
         *self.beat.lock().expect("no panic while held") = beat;

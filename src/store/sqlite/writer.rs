@@ -333,22 +333,23 @@ impl Desk {
 
     /// Once a second: the sidecar follows the commits, and what has outlived its time is swept in small steps.
     fn tidy(&mut self, connection: &Connection) {
-        let now = self.clock.read();
+        // What is swept is gone for good, so only time that has been committed counts.
+        let (source, now) = (self.clock.read().source, self.clock.last());
         // As many ids are looked at as come in, or more, or they would pile up under load.
         if self.appended >= sweep::STEP {
             self.appended = 0;
-            if let Err(error) = self.sweeper.requests(connection, now.store, self.limits.request_memory) {
+            if let Err(error) = self.sweeper.requests(connection, now, self.limits.request_memory) {
                 tracing::warn!(%error, "sweeping failed; it is tried again");
             }
         }
-        if now.source.saturating_sub(self.tidied) < TIDY {
+        if source.saturating_sub(self.tidied) < TIDY {
             return;
         }
-        self.tidied = now.source;
+        self.tidied = source;
         if self.named != self.seq {
             self.write_sidecar();
         }
-        match self.sweeper.step(connection, now.store, self.limits.request_memory, self.keep_events) {
+        match self.sweeper.step(connection, now, self.limits.request_memory, self.keep_events) {
             Ok(Some(trimmed)) => self.head.send_modify(|head| head.trimmed = trimmed),
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "sweeping failed; it is tried again"),

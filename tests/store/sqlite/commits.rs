@@ -154,12 +154,12 @@ fn close_does_not_wait_for_a_checkpoint_that_waits_for_it() {
     let store = Sqlite::open(clock(), &Options { decide: gated, ..options(folder.path()) }).unwrap();
     runtime.block_on(store.submit(create("dev"))).unwrap().unwrap();
     let pieces: Vec<_> = (0..80).map(|n| store.stage(BodyId([1; 16]), n, vec![1; 256 * 1024])).collect();
+    for piece in pieces {
+        runtime.block_on(piece).unwrap();
+    }
     let first = stop_at_gate(&store);
     let mut close = store.close();
     runtime.block_on(async {
-        for piece in pieces {
-            piece.await.unwrap();
-        }
         assert!(futures_util::poll!(&mut close).is_pending());
         // The log is long enough for a checkpoint, which asks the writer for its part: behind the closing.
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
