@@ -29,6 +29,8 @@ pub enum Error {
     TooLong { size: u64 },
     #[error("the stream does not keep the protocol: {0}")]
     Protocol(&'static str),
+    #[error("a message cannot be read: {0}")]
+    Message(String),
     #[error("no valid token was shown")]
     Unauthenticated,
     #[error("the cursor is malformed")]
@@ -75,6 +77,7 @@ impl Error {
             Self::TooLarge { .. } => "DOCUMENT_TOO_LARGE",
             Self::Truncated { .. } => "STREAM_TRUNCATED",
             Self::TooLong { .. } => "STREAM_TOO_LONG",
+            Self::Message(_) => "MESSAGE_INVALID",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::Cursor => "CURSOR_INVALID",
             Self::Relist { .. } => "WATCH_RELIST",
@@ -101,6 +104,7 @@ impl Error {
             Self::Truncated { .. } => "send it again, with the same request id; nothing was written",
             Self::TooLong { .. } => "announce the exact size; nothing was written",
             Self::Protocol(_) => "see the comments in proto/leasehold/v1",
+            Self::Message(_) => "send what proto/leasehold/v1 says: text in UTF-8, chunks of at most 256 KiB",
             Self::Unauthenticated => "set LEASEHOLD_TOKEN, or LEASEHOLD_TOKEN_FILE, to a valid token",
             Self::Cursor => "pass a cursor as the server gave it, or none",
             Self::Relist { .. } => "list the states again, then watch from the cursor in `metadata.cursor`",

@@ -28,6 +28,7 @@ impl Service {
     /// # Errors
     /// There is no such version, its bytes are gone, or the write is refused.
     pub async fn rollback(self: &Arc<Self>, caller: &Caller, under: Under, to: Version) -> Result<Written, Error> {
+        caller.principal()?;
         let old = self.meta(&under.state, Which::Version(to)).await?;
         let inner_lock = None;
         self.rewrite(caller, under, &old, Origin::Rollback(to), false, inner_lock).await
@@ -44,6 +45,8 @@ impl Service {
         draft: DraftId,
         rewrite: bool,
     ) -> Result<Written, Error> {
+        // A stranger must not learn which drafts there are.
+        self.lease_principal(caller, &under.state, &under.session, under.token).await?;
         let meta = match self.meta(&under.state, Which::Draft(draft)).await {
             // Promoted before, perhaps by this very request: then the request id knows.
             Err(error) => return self.promoted_before(caller, under, draft, rewrite, error).await,
@@ -61,7 +64,7 @@ impl Service {
     /// # Errors
     /// There is nothing to delete, or the write is refused.
     pub async fn delete_state(self: &Arc<Self>, caller: &Caller, under: Under) -> Result<Written, Error> {
-        let principal = self.lease_principal(caller, &under.state, &under.session, under.token).await?;
+        let principal = caller.principal()?;
         let digest = self.keys(&under.state.environment).await?.request_digest(&[b"delete", text(&under).as_bytes()]);
         let expect = match under.expect {
             Some(expect) => expect,

@@ -15,6 +15,7 @@ use crate::service::{Caller, Service};
 mod decode;
 mod encode;
 mod environment;
+mod guard;
 mod lease;
 mod state;
 mod status;
@@ -66,14 +67,14 @@ pub fn routes(door: &Door) -> (Router, tonic_health::server::HealthReporter) {
         .add_service(health)
         .add_service(v1)
         .add_service(v1alpha)
-        .into_axum_router();
+        .into_axum_router()
+        .layer(axum::middleware::from_fn_with_state(door.clone(), guard::guard));
     (router, reporter)
 }
 
 impl Door {
-    /// Who calls.
+    /// Who calls, as the guard found out.
     fn caller<T>(&self, request: &tonic::Request<T>) -> Result<Caller, tonic::Status> {
-        let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-        self.tokens.caller(header).ok_or_else(|| status::of(&crate::service::Error::Unauthenticated))
+        request.extensions().get().cloned().ok_or_else(|| status::of(&crate::service::Error::Unauthenticated))
     }
 }

@@ -2,6 +2,7 @@
 
 use tonic::{Request, Response, Status, Streaming};
 
+use super::guard::explained;
 use super::stream::Answers;
 use super::{Door, decode, encode, status};
 use crate::domain::format::diff::{ChangeKind, Subject};
@@ -21,14 +22,14 @@ impl StateService for Door {
     async fn push(&self, request: Request<Streaming<pb::PushRequest>>) -> Result<Response<pb::PushResponse>, Status> {
         let caller = self.caller(&request)?;
         let mut stream = request.into_inner();
-        let open = match stream.message().await?.and_then(|message| message.part) {
+        let open = match stream.message().await.map_err(explained)?.and_then(|message| message.part) {
             Some(pb::push_request::Part::Open(open)) => open,
             _ => return Err(status::of(&Error::Protocol("the first message of a push is `open`"))),
         };
         let push = open_push(open)?;
         let principal = self.service.authorise_push(&caller, &push).await.map_err(|error| status::of(&error))?;
         let mut upload = self.service.begin_upload(push.size).await.map_err(|error| status::of(&error))?;
-        while let Some(message) = stream.message().await? {
+        while let Some(message) = stream.message().await.map_err(explained)? {
             match message.part {
                 Some(pb::push_request::Part::Chunk(chunk)) => upload.piece(&chunk.data).map_err(|error| status::of(&error))?,
                 _ => return Err(status::of(&Error::Protocol("after `open` come chunks only"))),

@@ -37,6 +37,7 @@ fn code(error: &Error) -> Code {
         | Error::Truncated { .. }
         | Error::TooLong { .. }
         | Error::Protocol(_)
+        | Error::Message(_)
         | Error::Cursor => Code::InvalidArgument,
         Error::TooLarge { .. } => Code::ResourceExhausted,
         Error::Unauthenticated => Code::Unauthenticated,

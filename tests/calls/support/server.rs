@@ -1,0 +1,115 @@
+//! Starting and stopping the server under test.
+
+use std::path::Path;
+use std::time::Duration;
+
+use leasehold::serve::config::StoreKind;
+use leasehold::serve::start::{Options, Server, StartError};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+
+use super::{Api, id};
+use leasehold::pb::v1 as pb;
+
+/// Lease bounds low enough for tests that wait for a deadline to pass.
+const SHORT: &str = "[limits]\nmin_ttl = \"300ms\"\nclaim = \"2s\"\nclaim_polling = \"5s\"\n";
+
+/// A server that serves until this is dropped. Its data go with it, unless it is [stopped](Running::stop).
+pub(crate) struct Running {
+    pub(crate) api: Api,
+    pub(crate) address: std::net::SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<Result<(), StartError>>,
+    folder: tempfile::TempDir,
+    engine: StoreKind,
+}
+
+impl Running {
+    /// With the environment `dev`.
+    pub(crate) async fn start(engine: StoreKind) -> Self {
+        Self::start_with(engine, "").await
+    }
+
+    /// With more settings: top-level keys of the file, then perhaps tables.
+    pub(crate) async fn start_with(engine: StoreKind, settings: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = if settings.contains("[limits]") { "" } else { SHORT };
+        std::fs::write(folder.path().join("leasehold.toml"), format!("{settings}\n{limits}")).unwrap();
+        let running = Self::serve(engine, folder).await;
+        let request =
+            pb::CreateEnvironmentRequest { name: "dev".to_owned(), settings: None, request_id: id() };
+        running.api.environment().create(request).await.expect("the environment is made");
+        running
+    }
+
+    async fn serve(engine: StoreKind, folder: tempfile::TempDir) -> Self {
+        println!("engine: {engine:?}");
+        let data = folder.path().join("data");
+        let options = Options {
+            config: Some(folder.path().join("leasehold.toml")),
+            data_dir: Some(data.clone()),
+            listen: Some("127.0.0.1:0".parse().unwrap()),
+            store: Some(engine),
+            ..Options::default()
+        };
+        let server = Server::open(options).await.expect("the server opens");
+        let address = server.address;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(server.run(async move { drop(stopped.await) }));
+        let api = Api::new(connect(address), Some(token(&data)));
+        Self { api, address, stop: Some(stop), served, folder, engine }
+    }
+
+    /// A caller with a connection of its own and this token, or none.
+    pub(crate) fn caller(&self, token: Option<&str>) -> Api {
+        Api::new(connect(self.address), token.map(str::to_owned))
+    }
+
+    /// The bootstrap token.
+    pub(crate) fn token(&self) -> String {
+        token(&self.folder.path().join("data"))
+    }
+
+    /// Gives the signal to stop, and returns at once.
+    pub(crate) fn begin_stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Stops and waits for the end.
+    pub(crate) async fn stop(mut self) -> Stopped {
+        self.begin_stop();
+        let served = tokio::time::timeout(Duration::from_secs(20), &mut self.served).await;
+        served.expect("the server stops").expect("it does not panic").expect("it ends well");
+        Stopped { folder: self.folder, engine: self.engine }
+    }
+}
+
+/// What a stopped server leaves behind.
+pub(crate) struct Stopped {
+    folder: tempfile::TempDir,
+    engine: StoreKind,
+}
+
+impl Stopped {
+    /// Serves the same data again.
+    pub(crate) async fn restart(self) -> Running {
+        Running::serve(self.engine, self.folder).await
+    }
+}
+
+/// Runs a test against a fresh server of each engine.
+pub(crate) async fn on_each_engine(test: impl AsyncFn(&Running)) {
+    for engine in [StoreKind::Memory, StoreKind::Sqlite] {
+        let running = Running::start(engine).await;
+        test(&running).await;
+    }
+}
+
+fn connect(address: std::net::SocketAddr) -> Channel {
+    Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+}
+
+fn token(data: &Path) -> String {
+    std::fs::read_to_string(data.join("bootstrap.token")).unwrap().trim().to_owned()
+}
