@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod dead_holder;
 #[allow(dead_code, reason = "shared with the tests of the command line, which use more of it")]
 #[path = "../cli/process.rs"]
 mod process;
@@ -9,3 +10,5 @@ mod process;
 mod require;
 mod rig;
 mod start_refused;
+mod stopped_holder;
+mod waiters;
