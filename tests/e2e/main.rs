@@ -1,0 +1,14 @@
+//! The whole thing as its users run it: real servers, real processes and real kills. One behaviour per file.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod dead_holder;
+#[allow(dead_code, reason = "shared with the tests of the command line, which use more of it")]
+#[path = "../cli/process.rs"]
+mod process;
+#[path = "../it/support/require.rs"]
+mod require;
+mod rig;
+mod start_refused;
+mod stopped_holder;
+mod waiters;

@@ -1,0 +1,38 @@
+//! What the tests stand on: a server as a process of its own, processes that can be watched, and waits with a bound.
+
+mod server;
+mod watched;
+
+use std::time::Duration;
+
+pub(crate) use server::{Server, TIGHT};
+pub(crate) use watched::{Watched, signal, signal_group};
+
+/// Far beyond what any step takes; only a failing test waits this long.
+pub(crate) const BOUND: Duration = Duration::from_secs(60);
+
+/// A number from the environment, for the longer forms of the tests.
+#[expect(clippy::disallowed_methods, reason = "tests have no command line of their own to take settings from")]
+pub(crate) fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+}
+
+/// Now, to bound what the issue bounds.
+#[expect(clippy::disallowed_methods, reason = "tests measure what the clock under test must keep")]
+pub(crate) fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// Waits for something that nobody tells of.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let give_up = now() + BOUND;
+    while !holds().await {
+        assert!(now() < give_up, "{what}: not within {BOUND:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Bounds a wait for something that is told.
+pub(crate) async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(BOUND, wait).await.unwrap_or_else(|_| panic!("{what}: not within {BOUND:?}"))
+}

@@ -1,0 +1,146 @@
+//! `leasehold serve --dev` as a process.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use leasehold::client::{ApiToken, Client, Settings};
+use rustix::process::Signal;
+use zeroize::Zeroizing;
+
+use super::signal;
+use crate::process::{Ended, end, leasehold};
+
+/// Bounds low enough for tests.
+pub(crate) const TIGHT: &str = "[limits]\nmin_ttl = \"1s\"\n";
+
+/// A server on a port and a data folder of its own. It is killed when dropped; its log is shown if the test fails.
+pub(crate) struct Server {
+    folder: tempfile::TempDir,
+    variables: Vec<(String, String)>,
+    address: String,
+    token: String,
+    running: Option<(Child, BufReader<ChildStdout>)>,
+}
+
+impl Server {
+    pub(crate) fn start(config: &str) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// The same with more variables in its environment.
+    pub(crate) fn start_with(config: &str, variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.toml"), config).unwrap();
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut server = Self { folder, variables, address: "127.0.0.1:0".into(), token: String::new(), running: None };
+        server.restart();
+        let exports = std::fs::read_to_string(server.data().join("dev.env")).unwrap();
+        let token = exports.lines().find_map(|line| line.strip_prefix("export LEASEHOLD_TOKEN=")).unwrap();
+        server.token = token.to_owned();
+        server
+    }
+
+    /// Starts again what was killed or stopped: same port, same data.
+    pub(crate) fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    pub(crate) fn restart_with(&mut self, more: &[&str]) {
+        assert!(self.running.is_none(), "it runs");
+        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        let mut command = serve(&self.data());
+        command.args(["--listen", &self.address, "--config"]).arg(self.folder.path().join("config.toml")).args(more);
+        command.envs(self.variables.iter().cloned()).stderr(log);
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        let Some(address) = line.trim().strip_prefix("listening on ") else {
+            panic!("the server said {line:?}\n{}", self.logged());
+        };
+        self.address = address.to_owned();
+        self.running = Some((child, lines));
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        let (mut child, _) = self.running.take().expect("it runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Asks it to stop, as a service manager does.
+    pub(crate) fn stop(&mut self) {
+        let (mut child, _) = self.running.take().expect("it runs");
+        signal(child.id(), Signal::TERM);
+        assert!(child.wait().unwrap().success(), "{}", self.logged());
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.running.as_ref().expect("it runs").0.id()
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A place for the test's own files, which goes with the server.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The binary, with this server and its token in the environment.
+    pub(crate) fn leasehold(&self, args: &[&str]) -> Command {
+        let mut command = leasehold(args);
+        command.env("LEASEHOLD_SERVER", &self.address).env("LEASEHOLD_TOKEN", &self.token);
+        command
+    }
+
+    /// Runs the binary to its end, which must be a good one.
+    #[track_caller]
+    pub(crate) fn ok(&self, args: &[&str]) -> Ended {
+        let ended = end(&mut self.leasehold(args));
+        assert_eq!(ended.code, 0, "{args:?}: {}", ended.err);
+        ended
+    }
+
+    /// A client with a connection of its own, patient enough for a restart.
+    pub(crate) fn client(&self) -> Client {
+        let token = ApiToken::parse(Zeroizing::new(self.token.clone())).unwrap();
+        let settings =
+            Settings { server: self.address.clone(), token: Some(token), patience: super::BOUND, ..Settings::default() };
+        Client::connect(settings).unwrap()
+    }
+
+    pub(crate) fn lock_delay(&self, delay: Duration) {
+        self.ok(&["env", "set", "dev", "--lock-delay", &format!("{}ms", delay.as_millis())]);
+    }
+
+    fn log(&self) -> PathBuf {
+        self.file("server.log")
+    }
+
+    pub(crate) fn logged(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.running.is_some() {
+            self.kill();
+        }
+        if std::thread::panicking() {
+            eprintln!("-- the server's log:\n{}--", self.logged());
+        }
+    }
+}
+
+/// `serve --dev` on a data folder.
+pub(crate) fn serve(data: &Path) -> Command {
+    let mut command = leasehold(&["serve", "--dev", "--data-dir"]);
+    command.arg(data).stderr(Stdio::piped());
+    command
+}

@@ -1,0 +1,92 @@
+//! A data folder that cannot be used is left as it is, and the message says what to do.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::process::{Ended, end, leasehold};
+use crate::rig::{Server, TIGHT};
+
+/// `serve` fails with 1, says `what`, and leaves the file as it was.
+#[track_caller]
+fn refuses(data: &Path, what: &str) -> Ended {
+    let file = data.join("leasehold.db");
+    let before = std::fs::read(&file).ok();
+    let ended = end(leasehold(&["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data));
+    assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{}", ended.err);
+    assert!(ended.err.starts_with("error: ") && ended.err.contains(what), "{}", ended.err);
+    assert!(std::fs::read(&file).ok() == before, "the file was touched");
+    ended
+}
+
+#[test]
+fn data_folder_of_a_running_server_is_refused() {
+    let server = Server::start(TIGHT);
+    refuses(&server.data(), "another server");
+    server.ok(&["env", "list"]);
+}
+
+#[test]
+fn data_folder_from_the_future_is_refused() {
+    let mut server = Server::start(TIGHT);
+    server.stop();
+    let file = server.data().join("leasehold.db");
+    let database = rusqlite::Connection::open(&file).unwrap();
+    let known: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    database.execute_batch("PRAGMA user_version = 9999; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(database);
+    refuses(&server.data(), "9999");
+    let database = rusqlite::Connection::open(&file).unwrap();
+    database.pragma_update(None, "user_version", known).unwrap();
+    drop(database);
+    server.restart();
+}
+
+#[test]
+fn file_that_is_not_ours_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("leasehold.db"), b"a shopping list\n").unwrap();
+    refuses(folder.path(), "leasehold.db");
+    let folder = tempfile::tempdir().unwrap();
+    let database = rusqlite::Connection::open(folder.path().join("leasehold.db")).unwrap();
+    database.execute_batch("CREATE TABLE shopping (item TEXT)").unwrap();
+    drop(database);
+    refuses(folder.path(), "leasehold.db");
+}
+
+#[test]
+fn database_put_back_from_a_copy_is_refused_until_it_is_accepted() {
+    let mut server = Server::start(TIGHT);
+    server.stop();
+    let (file, copy) = (server.data().join("leasehold.db"), server.file("copy.db"));
+    std::fs::copy(&file, &copy).unwrap();
+    server.restart();
+    let run = |server: &Server| server.ok(&["run", "--state", "dev/app", "--", "sh", "-c", "echo $LEASEHOLD_FENCE"]).out;
+    let before: u64 = run(&server).trim().parse().unwrap();
+    server.stop();
+    std::fs::copy(&copy, &file).unwrap();
+    refuses(&server.data(), "danger-accept-rollback");
+    server.restart_with(&["--danger-accept-rollback"]);
+    let after: u64 = run(&server).trim().parse().unwrap();
+    assert!(after > before, "token {after} after {before}: the copy does not know of the latter");
+}
+
+#[test]
+fn unwritable_data_folder_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o500)).unwrap();
+        refuses(folder.path(), &folder.path().display().to_string());
+        return;
+    }
+    // Permissions do not bind root; a folder of the kernel's that takes no files does.
+    let ended = end(Command::new(env!("CARGO_BIN_EXE_leasehold")).args([
+        "serve",
+        "--dev",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        "/proc/self",
+    ]));
+    assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{}", ended.err);
+    assert!(ended.err.contains("/proc/self"), "{}", ended.err);
+}
