@@ -3,5 +3,6 @@
 
 mod architecture;
 mod door;
+mod readme;
 mod supervise;
 mod support;
