@@ -2,7 +2,6 @@
 //! keeps its own reckoning of store time: the last beat, plus what the source has moved since, two seconds at most.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -597,6 +596,3 @@ fn actor(principal: &str, session: &str) -> Actor {
     let found = ACTORS.iter().position(|known| *known == (principal, session));
     found.or_else(crowd).unwrap_or_else(|| panic!("nobody is called {principal}/{session}"))
 }
-
-/// Only for lookups that grow with the history.
-pub(crate) type Index<K, V> = HashMap<K, V>;

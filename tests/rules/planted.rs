@@ -18,6 +18,7 @@ mod stores;
 const BOUND: u64 = 2_000;
 
 /// Plays scripts until the checker reports just this invariant.
+#[expect(clippy::print_stdout, reason = "tells which script found the bug")]
 fn finds(invariant: u8, start: Start) {
     let found = (0..BOUND).find(|seed| judge(start, &script_of(*seed)).iter().any(|violation| violation.invariant == invariant));
     let seed = found.unwrap_or_else(|| panic!("{BOUND} scripts, and nobody saw invariant {invariant} broken"));

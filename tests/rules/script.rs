@@ -89,6 +89,7 @@ pub(crate) enum Read {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::enum_variant_names, reason = "the wall clock's steps are called so")]
 pub(crate) enum Step {
     Acquire(usize, usize, How, Id),
     Refresh(usize, usize),

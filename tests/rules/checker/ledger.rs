@@ -1,6 +1,8 @@
 //! What a history implies, kept by sequential book-keeping over calls, answers and events.
 
-use crate::driver::{DEFAULT_TTL, Index, LOCK_DELAY};
+use std::collections::HashMap;
+
+use crate::driver::{DEFAULT_TTL, LOCK_DELAY};
 use crate::history::{Actor, Ask, At, Call, Draft, How, Lock, Mode, Origin, Record, Reply, Request, Seen, Token, Version, What};
 use crate::script::{ENVIRONMENTS, LOCKS};
 
@@ -16,7 +18,7 @@ const REQUEST_MEMORY: At = 120_000_000;
 #[derive(Default)]
 pub(super) struct Ledger {
     pub(super) facts: Facts,
-    effects: Index<(&'static str, u128), Effect>,
+    effects: HashMap<(&'static str, u128), Effect>,
 }
 
 /// The effect of a request.

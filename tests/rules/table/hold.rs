@@ -229,7 +229,7 @@ fn overdue(w: &mut World) -> Vec<bool> {
     use leasehold::domain::refusal::Refusal;
 
     let acquire = Acquire {
-        session: "curious".parse().unwrap(),
+        session: "curious".parse().expect("a session"),
         mode: leasehold::domain::lock::Mode::Exclusive,
         ttl: None,
         wait: false,
@@ -237,8 +237,8 @@ fn overdue(w: &mut World) -> Vec<bool> {
         unattended: false,
         polls: false,
     };
-    let act = Act::Lock("one/a".parse().unwrap(), LockAct::Acquire(acquire));
-    let asked = Command { principal: "anybody".parse().unwrap(), request: None, act };
+    let act = Act::Lock("one/a".parse().expect("a name"), LockAct::Acquire(acquire));
+    let asked = Command { principal: "anybody".parse().expect("a principal"), request: None, act };
     match crate::driver::block_on(w.driver.engine().store().submit(asked)) {
         Err(Refusal::LeaseHeld { holders, .. }) => holders.iter().map(|holder| holder.overdue).collect(),
         other => panic!("not held: {other:?}"),

@@ -163,7 +163,7 @@ rule!(acquire_repeated_after_its_lease_died_says_so, |w: &mut World| {
 
 rule!(queue_of_a_hundred_with_dead_ones_loses_and_passes_nobody, |w: &mut World| {
     let first = w.hold(ALICE, for_seconds(EXCLUSIVE, 60));
-    let dies = |n: usize| n < 40 || n % 3 == 0;
+    let dies = |n: usize| n < 40 || n.is_multiple_of(3);
     for n in 0..100 {
         w.queue(CROWD + n, Ask { polls: !dies(n), ..EXCLUSIVE });
     }
