@@ -147,7 +147,8 @@ impl SettingsChange {
         range("max_tickets", (1..=100_000).contains(&new.max_tickets), "1 to 100000".to_owned())?;
         range("max_drafts", (1..=100_000).contains(&new.max_drafts), "1 to 100000".to_owned())?;
         range("max_draft_bytes", new.max_draft_bytes >= 1 << 20, "at least 1 MiB".to_owned())?;
-        range("draft_life", new.draft_life >= Duration::from_secs(3600), "at least 1 hour".to_owned())?;
+        let lives = Duration::from_secs(3600)..=Duration::from_secs(10 * 366 * 24 * 3600);
+        range("draft_life", lives.contains(&new.draft_life), "1 hour to 10 years".to_owned())?;
         range(
             "allow_opaque",
             new.allow_opaque || new.allow_plaintext,

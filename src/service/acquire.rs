@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc};
 
+use super::hub::Ear;
 use super::leases::Granted;
 use super::{Caller, Error, Service};
 use crate::domain::command::{Acquire, Act, LockAct};
@@ -77,9 +78,6 @@ impl Service {
             if let Err(error) = stream.run(first, wait).await {
                 let _ = stream.told.send(Err(error)).await;
             }
-            let Stream { service, state, events, .. } = stream;
-            drop(events);
-            service.hub.leave(&state);
         });
         Ok(receiver)
     }
@@ -90,7 +88,7 @@ struct Stream {
     principal: Principal,
     state: StateName,
     acquire: Acquire,
-    events: broadcast::Receiver<Arc<Recorded>>,
+    events: Ear,
     told: mpsc::Sender<Result<Told, Error>>,
 }
 
@@ -185,7 +183,10 @@ impl Stream {
                     self.lost(Some(token), &event).await;
                     return Ok(());
                 }
-                Ok(event) if event.event.kind == EventKind::EnvironmentDeleted => return Ok(()),
+                Ok(event) if event.event.kind == EventKind::EnvironmentDeleted => {
+                    self.lost(Some(token), &event).await;
+                    return Ok(());
+                }
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => {
                     if self.look(token).await?.is_none() {
@@ -204,6 +205,7 @@ impl Stream {
         match (event.kind, event.ticket, event.token) {
             (EventKind::LeaseGranted, Some(id), Some(token)) if id == ticket => Concern::Served(token),
             (EventKind::TicketGone, Some(id), _) if id == ticket => Concern::Gone,
+            (EventKind::EnvironmentDeleted, ..) => Concern::Gone,
             (EventKind::LeaseGranted | EventKind::TicketGone, Some(id), _) if id < ticket => Concern::Ahead,
             _ => Concern::Nothing,
         }

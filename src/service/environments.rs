@@ -58,7 +58,7 @@ impl Service {
         }
     }
 
-    /// Changes settings.
+    /// Changes settings. Returns the number of states as well.
     ///
     /// # Errors
     /// No such environment, or a setting is out of range.
@@ -68,10 +68,13 @@ impl Service {
         id: RequestId,
         name: EnvironmentName,
         change: SettingsChange,
-    ) -> Result<Environment, Error> {
+    ) -> Result<(Environment, u64), Error> {
         let digest = self.keys(&name).await?.request_digest(&[b"set", format!("{change:?}").as_bytes()]);
-        match self.environment_act(caller, id, digest, name, EnvironmentAct::Set(change)).await? {
-            Reply::Environment(environment) => Ok(environment),
+        match self.environment_act(caller, id, digest, name.clone(), EnvironmentAct::Set(change)).await? {
+            Reply::Environment(environment) => {
+                let states = self.environments(caller, Some(name)).await?.first().map_or(0, |(_, states)| *states);
+                Ok((environment, states))
+            }
             _ => Err(Error::internal("an environment act answered otherwise")),
         }
     }

@@ -50,15 +50,11 @@ impl Hub {
         hub
     }
 
-    /// Hears of events about one state from now on.
+    /// Hears of events about one state, and about its environment, from now on.
     #[must_use]
-    pub fn subscribe(&self, state: &StateName) -> broadcast::Receiver<Arc<Recorded>> {
-        self.topics.entry(state.clone()).or_insert_with(|| broadcast::channel(LAG).0).subscribe()
-    }
-
-    /// Drops the topic of a state nobody listens to any more.
-    pub fn leave(&self, state: &StateName) {
-        self.topics.remove_if(state, |_, topic| topic.receiver_count() == 0);
+    pub fn subscribe(self: &Arc<Self>, state: &StateName) -> Ear {
+        let events = self.topics.entry(state.clone()).or_insert_with(|| broadcast::channel(LAG).0).subscribe();
+        Ear { hub: Arc::clone(self), state: state.clone(), events: Some(events) }
     }
 
     /// Changes when there are newer events.
@@ -88,14 +84,42 @@ impl Hub {
         }
         self.told.send_replace(last);
         for event in events {
-            if let Some(path) = &event.path {
-                let state = StateName { environment: event.environment.clone(), path: path.clone() };
-                if let Some(topic) = self.topics.get(&state) {
-                    let _ = topic.send(Arc::clone(&event));
-                }
+            let Some(path) = &event.path else {
+                // What happens to an environment happens to every lock in it.
+                let inside = self.topics.iter().filter(|topic| topic.key().environment == event.environment);
+                inside.for_each(|topic| drop(topic.send(Arc::clone(&event))));
+                continue;
+            };
+            let state = StateName { environment: event.environment.clone(), path: path.clone() };
+            if let Some(topic) = self.topics.get(&state) {
+                let _ = topic.send(Arc::clone(&event));
             }
         }
         Some(last)
+    }
+}
+
+/// One who hears of the events of a state. The topic goes with the last of them, however that one ends.
+pub struct Ear {
+    hub: Arc<Hub>,
+    state: StateName,
+    events: Option<broadcast::Receiver<Arc<Recorded>>>,
+}
+
+impl Ear {
+    /// The next event.
+    ///
+    /// # Errors
+    /// Some were missed, or there will be none any more.
+    pub async fn recv(&mut self) -> Result<Arc<Recorded>, broadcast::error::RecvError> {
+        self.events.as_mut().ok_or(broadcast::error::RecvError::Closed)?.recv().await
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        drop(self.events.take());
+        self.hub.topics.remove_if(&self.state, |_, topic| topic.receiver_count() == 0);
     }
 }
 

@@ -177,7 +177,7 @@ impl Service {
     /// Locks by name.
     ///
     /// # Errors
-    /// The store failed.
+    /// No such environment.
     pub async fn locks(
         &self,
         caller: &Caller,
@@ -187,6 +187,9 @@ impl Service {
         limit: usize,
     ) -> Result<(Vec<LockRow>, StoreTime), Error> {
         caller.principal()?;
+        if let Some(environment) = &prefix.environment {
+            self.keys(environment).await?;
+        }
         match self.store.select(Query::Locks { prefix, all, after, limit }).await? {
             Rows::Locks(rows, now) => Ok((rows, now)),
             _ => Err(Error::internal("locks answered with other rows")),
@@ -196,9 +199,10 @@ impl Service {
     /// The live tickets of a queue, in the order of service.
     ///
     /// # Errors
-    /// The store failed.
+    /// No such environment.
     pub async fn tickets(&self, caller: &Caller, state: StateName) -> Result<(Vec<Ticket>, StoreTime), Error> {
         caller.principal()?;
+        self.keys(&state.environment).await?;
         match self.store.select(Query::Tickets(state)).await? {
             Rows::Tickets(mut tickets, now) => {
                 tickets.retain(|ticket| now < ticket.deadline);

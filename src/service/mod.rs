@@ -68,6 +68,8 @@ pub struct Service {
     hub: Arc<hub::Hub>,
     bounds: Bounds,
     flights: Arc<tokio::sync::Semaphore>,
+    /// How many permits `flights` has when nothing flies.
+    permits: u64,
 }
 
 /// How many bytes one permit of the in-flight semaphore stands for.
@@ -77,14 +79,15 @@ impl Service {
     /// The service over a store. Spawns the task that tells watchers; call it inside a runtime.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, master: Master, bounds: Bounds) -> Arc<Self> {
-        let permits = usize::try_from(bounds.in_flight / PERMIT).unwrap_or(usize::MAX).min(tokio::sync::Semaphore::MAX_PERMITS);
+        let permits = (bounds.in_flight / PERMIT).clamp(1, u64::from(u32::MAX >> 3));
         Arc::new(Self {
             hub: hub::Hub::start(Arc::clone(&store)),
             store,
             master,
             keys: DashMap::new(),
             bounds,
-            flights: Arc::new(tokio::sync::Semaphore::new(permits)),
+            flights: Arc::new(tokio::sync::Semaphore::new(usize::try_from(permits).expect("a u32 fits usize"))),
+            permits,
         })
     }
 

@@ -58,6 +58,7 @@ impl Service {
         unless: Option<Etag>,
     ) -> Result<Pulled, Error> {
         caller.principal()?;
+        self.keys(&state.environment).await?;
         let meta = self.meta(state, which).await?;
         if let (Meta::Version(version), Some(etag)) = (&meta, unless)
             && version.etag == etag
@@ -83,9 +84,6 @@ impl Service {
             },
             Which::Current => {
                 let current = self.current(state).await?.filter(|current| !current.deleted());
-                if current.is_none() {
-                    self.keys(&state.environment).await?;
-                }
                 Ok(Meta::Version(current.ok_or(Refusal::StateNotFound)?))
             }
             Which::Version(number) => match self.store.select(Query::Version(state.clone(), Some(number))).await? {

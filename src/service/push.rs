@@ -67,7 +67,8 @@ impl Service {
         if size > self.bounds.document {
             return Err(Error::TooLarge { size, most: self.bounds.document });
         }
-        let permits = u32::try_from(size.div_ceil(PERMIT)).unwrap_or(u32::MAX);
+        // One document may be larger than all that may be in flight: it then flies alone.
+        let permits = u32::try_from(size.div_ceil(PERMIT).min(self.permits)).unwrap_or(u32::MAX);
         let flight = tokio::sync::Semaphore::acquire_many_owned(std::sync::Arc::clone(&self.flights), permits);
         let flight = flight.await.map_err(|_| Error::Stopping)?;
         let capacity = usize::try_from(size).map_err(|_| Error::TooLarge { size, most: self.bounds.document })?;

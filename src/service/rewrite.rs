@@ -29,6 +29,7 @@ impl Service {
     /// There is no such version, its bytes are gone, or the write is refused.
     pub async fn rollback(self: &Arc<Self>, caller: &Caller, under: Under, to: Version) -> Result<Written, Error> {
         caller.principal()?;
+        self.keys(&under.state.environment).await?;
         let old = self.meta(&under.state, Which::Version(to)).await?;
         let inner_lock = None;
         self.rewrite(caller, under, &old, Origin::Rollback(to), false, inner_lock).await

@@ -7,7 +7,7 @@ use tonic::Status;
 use super::status;
 use crate::domain::document::Expect;
 use crate::domain::format::Format;
-use crate::domain::ids::{RequestId, Token, Version};
+use crate::domain::ids::{RequestId, TicketId, Token, Version};
 use crate::domain::lock::Mode;
 use crate::domain::names::{Labels, NameError, Prefix};
 use crate::domain::settings::SettingsChange;
@@ -37,9 +37,19 @@ pub(super) fn id<T: std::str::FromStr>(text: &str, what: &'static str) -> Result
     text.parse().map_err(|_| argument(what, "pass it as the server gave it"))
 }
 
+/// Numbers of ours stay below 2^63, so that every store can hold them.
+fn number(number: u64) -> Result<u64, Status> {
+    if number >> 63 == 0 { Ok(number) } else { Err(argument("there is no such number", "pass numbers as the server gave them")) }
+}
+
+/// A ticket; 0 is none.
+pub(super) fn ticket(ticket: u64) -> Result<Option<TicketId>, Status> {
+    Ok(Some(number(ticket)?).filter(|ticket| *ticket > 0).map(TicketId))
+}
+
 /// A fencing token; 0 is none.
 pub(super) fn token(token: u64) -> Result<Token, Status> {
-    if token == 0 {
+    if number(token)? == 0 {
         return Err(argument("a fencing token is needed", "acquire a lease and pass the token it was granted with"));
     }
     Ok(Token(token))
@@ -51,8 +61,8 @@ pub(super) fn span(ms: u64) -> Option<Duration> {
 }
 
 /// A version number; 0 is none.
-pub(super) fn version(number: u64) -> Option<Version> {
-    (number > 0).then_some(Version(number))
+pub(super) fn version(version: u64) -> Result<Option<Version>, Status> {
+    Ok(Some(number(version)?).filter(|version| *version > 0).map(Version))
 }
 
 pub(super) fn mode(mode: i32) -> Result<Mode, Status> {
@@ -85,7 +95,7 @@ pub(super) fn expect(expect: Option<&pb::Expect>) -> Result<Option<Expect>, Stat
     if (expect.version == 0) != etag.is_none() {
         return Err(argument("a version is expected with its etag, no version with none", "pass both as a read returned them"));
     }
-    Ok(Some(Expect { version: Version(expect.version), etag }))
+    Ok(Some(Expect { version: Version(number(expect.version)?), etag }))
 }
 
 /// A prefix, and how many rows at most.

@@ -47,7 +47,8 @@ impl EnvironmentService for Door {
         let pb::SetEnvironmentRequest { name, settings, request_id } = request.into_inner();
         let (id, name) = (decode::request_id(&request_id)?, decode::name(&name)?);
         let set = self.service.set_environment(&caller, id, name, decode::settings(settings)).await;
-        set.map(|set| Response::new(encode::environment(set, 0))).map_err(|error| status::of(&error))
+        let (set, states) = set.map_err(|error| status::of(&error))?;
+        Ok(Response::new(encode::environment(set, states)))
     }
 
     async fn freeze(&self, request: Request<pb::FreezeRequest>) -> Result<Response<pb::FreezeResponse>, Status> {

@@ -5,7 +5,6 @@ use tonic::{Request, Response, Status};
 use super::stream::{Answers, until_stopped};
 use super::{Door, decode, encode, status};
 use crate::domain::command::{Acquire, Break};
-use crate::domain::ids::{TicketId, Token};
 use crate::domain::lock::Mode;
 use crate::pb::v1 as pb;
 use crate::pb::v1::lease_service_server::LeaseService;
@@ -75,7 +74,7 @@ impl LeaseService for Door {
         let caller = self.caller(&request)?;
         let pb::CancelRequest { state, ticket, session, request_id } = request.into_inner();
         let (id, state) = (decode::request_id(&request_id)?, decode::name(&state)?);
-        let (ticket, session) = ((ticket > 0).then_some(TicketId(ticket)), decode::optional(&session)?);
+        let (ticket, session) = (decode::ticket(ticket)?, decode::optional(&session)?);
         if ticket.is_none() && session.is_none() {
             return Err(decode::argument("a ticket or a session is needed", "set `ticket` or `session`"));
         }
@@ -99,7 +98,7 @@ impl LeaseService for Door {
         let (id, state) = (decode::request_id(&request.request_id)?, decode::name(&request.state)?);
         let token = match (request.token, request.all) {
             (0, true) => None,
-            (token, false) if token > 0 => Some(Token(token)),
+            (token, false) => Some(decode::token(token)?),
             _ => return Err(decode::argument("a break names one token, or `all`", "look with `leasehold lease show`")),
         };
         let take = match request.take {
@@ -137,10 +136,10 @@ impl LeaseService for Door {
         let caller = self.caller(&request)?;
         let pb::ListLocksRequest { prefix, all, limit, after } = request.into_inner();
         let ((prefix, limit), after) = (decode::page(&prefix, limit)?, decode::optional(&after)?);
-        let (rows, now) = self.service.locks(&caller, prefix, all, after, limit).await.map_err(|error| status::of(&error))?;
-        let full = rows.len() == limit;
+        let (rows, now) = self.service.locks(&caller, prefix, all, after, limit + 1).await.map_err(|error| status::of(&error))?;
+        let full = rows.len() > limit;
         let overdue = self.service.overdue();
-        let locks: Vec<_> = rows.into_iter().map(|row| encode::lock(row, now, overdue)).collect();
+        let locks: Vec<_> = rows.into_iter().take(limit).map(|row| encode::lock(row, now, overdue)).collect();
         let next = locks.last().filter(|_| full).map(|lock| lock.state.clone()).unwrap_or_default();
         Ok(Response::new(pb::ListLocksResponse { locks, next }))
     }

@@ -6,7 +6,6 @@ use super::guard::explained;
 use super::stream::Answers;
 use super::{Door, decode, encode, status};
 use crate::domain::format::diff::{ChangeKind, Subject};
-use crate::domain::ids::Version;
 use crate::domain::names::{EnvironmentName, StateName};
 use crate::pb::v1 as pb;
 use crate::pb::v1::state_service_server::StateService;
@@ -68,9 +67,11 @@ impl StateService for Door {
         let caller = self.caller(&request)?;
         let pb::ListStatesRequest { prefix, deleted, limit, after } = request.into_inner();
         let ((prefix, limit), after) = (decode::page(&prefix, limit)?, decode::optional(&after)?);
-        let rows = self.service.states(&caller, prefix, deleted, after, limit).await.map_err(|error| status::of(&error))?;
-        let full = rows.len() == limit;
-        let states: Vec<_> = rows.into_iter().map(|(environment, version)| encode::version(&environment, version)).collect();
+        // One more than asked tells whether there is another page.
+        let rows = self.service.states(&caller, prefix, deleted, after, limit + 1).await.map_err(|error| status::of(&error))?;
+        let full = rows.len() > limit;
+        let rows = rows.into_iter().take(limit);
+        let states: Vec<_> = rows.map(|(environment, version)| encode::version(&environment, version)).collect();
         let next = states.last().filter(|_| full).map(|last| last.state.clone()).unwrap_or_default();
         Ok(Response::new(pb::ListStatesResponse { states, next }))
     }
@@ -80,7 +81,7 @@ impl StateService for Door {
         let pb::HistoryRequest { state, all, limit, before } = request.into_inner();
         let state: StateName = decode::name(&state)?;
         let (_, limit) = decode::page("", limit)?;
-        let found = self.service.history(&caller, &state, all, decode::version(before), limit).await;
+        let found = self.service.history(&caller, &state, all, decode::version(before)?, limit).await;
         let (entries, next) = found.map_err(|error| status::of(&error))?;
         let entries = entries.into_iter().map(|entry| pb::HistoryEntry {
             version: Some(encode::version(&state.environment, entry.version)),
@@ -104,7 +105,7 @@ impl StateService for Door {
         let pb::DiffRequest { state, from_version, to_version, to_draft } = request.into_inner();
         let to = which(to_version, &to_draft)?;
         let state = decode::name(&state)?;
-        let found = self.service.diff(&caller, &state, decode::version(from_version), to).await;
+        let found = self.service.diff(&caller, &state, decode::version(from_version)?, to).await;
         let diff = found.map_err(|error| status::of(&error))?;
         let changes = diff.changes.into_iter().map(|change| pb::Change {
             kind: match change.kind {
@@ -125,7 +126,7 @@ impl StateService for Door {
         let caller = self.caller(&request)?;
         let pb::RollbackRequest { state, session, token, request_id, to_version, expect } = request.into_inner();
         let under = under(&state, &session, token, &request_id, expect.as_ref())?;
-        let to = decode::version(to_version).ok_or_else(|| decode::argument("a version is needed", "set `to_version`"))?;
+        let to = decode::version(to_version)?.ok_or_else(|| decode::argument("a version is needed", "set `to_version`"))?;
         let environment = under.state.environment.clone();
         wrote(&environment, self.service.rollback(&caller, under, to).await)
     }
@@ -142,8 +143,8 @@ impl StateService for Door {
         let caller = self.caller(&request)?;
         let pb::PurgeRequest { state, version, request_id } = request.into_inner();
         let (id, state) = (decode::request_id(&request_id)?, decode::name(&state)?);
-        let purged =
-            self.service.purge(&caller, id, state, decode::version(version)).await.map_err(|error| status::of(&error))?;
+        let purged = self.service.purge(&caller, id, state, decode::version(version)?).await;
+        let purged = purged.map_err(|error| status::of(&error))?;
         Ok(Response::new(pb::PurgeResponse { purged }))
     }
 
@@ -208,7 +209,7 @@ fn under(state: &str, session: &str, token: u64, request_id: &str, expect: Optio
 fn which(version: u64, draft: &str) -> Result<Which, Status> {
     match (version, draft) {
         (0, "") => Ok(Which::Current),
-        (number, "") => Ok(Which::Version(Version(number))),
+        (number, "") => Ok(decode::version(number)?.map_or(Which::Current, Which::Version)),
         (0, draft) => decode::id(draft, "the draft's id is malformed").map(Which::Draft),
         _ => Err(decode::argument("a version or a draft, not both", "leave one out")),
     }
