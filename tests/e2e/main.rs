@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod dead_holder;
+mod killed_server;
 #[allow(dead_code, reason = "shared with the tests of the command line, which use more of it")]
 #[path = "../cli/process.rs"]
 mod process;
