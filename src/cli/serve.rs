@@ -34,11 +34,12 @@ pub(crate) async fn serve(flags: ServeFlags) -> Result<(), Failure> {
     };
     let failed = |error: crate::serve::start::StartError| Failure::local(error.to_string(), "");
     let server = Server::open(options).await.map_err(failed)?;
+    // Whoever reads the address may ask it to stop at once.
+    let mut signals = Signals::install()?;
     say(&format!("listening on {}", server.address));
     if let Some(hints) = &server.hints {
         say(hints);
     }
-    let mut signals = Signals::install()?;
     let stop = async move {
         // USR1 and USR2 mean nothing to a server.
         while matches!(signals.next().await, Signal::User1 | Signal::User2) {}

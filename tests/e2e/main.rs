@@ -3,12 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod dead_holder;
+mod durable;
+mod killed_server;
 #[allow(dead_code, reason = "shared with the tests of the command line, which use more of it")]
 #[path = "../cli/process.rs"]
 mod process;
-#[path = "../it/support/require.rs"]
 mod require;
 mod rig;
+#[allow(dead_code, reason = "shared with the tests of the store, which use more of it")]
+#[path = "../shim/mod.rs"]
+mod shim;
 mod start_refused;
 mod stopped_holder;
 mod waiters;

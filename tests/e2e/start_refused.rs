@@ -65,7 +65,7 @@ fn database_put_back_from_a_copy_is_refused_until_it_is_accepted() {
     server.stop();
     std::fs::copy(&copy, &file).unwrap();
     refuses(&server.data(), "danger-accept-rollback");
-    server.restart_with(&["--danger-accept-rollback"]);
+    server.start_as(|command| _ = command.arg("--danger-accept-rollback"));
     let after: u64 = run(&server).trim().parse().unwrap();
     assert!(after > before, "token {after} after {before}: the copy does not know of the latter");
 }

@@ -1,8 +1,8 @@
 //! `leasehold serve --dev` as a process.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command};
 use std::time::Duration;
 
 use leasehold::client::{ApiToken, Client, Settings};
@@ -18,7 +18,6 @@ pub(crate) const TIGHT: &str = "[limits]\nmin_ttl = \"1s\"\n";
 /// A server on a port and a data folder of its own. It is killed when dropped; its log is shown if the test fails.
 pub(crate) struct Server {
     folder: tempfile::TempDir,
-    variables: Vec<(String, String)>,
     address: String,
     token: String,
     running: Option<(Child, BufReader<ChildStdout>)>,
@@ -26,33 +25,30 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(config: &str) -> Self {
-        Self::start_with(config, &[])
+        let mut server = Self::stopped(config);
+        server.restart();
+        server
     }
 
-    /// The same with more variables in its environment.
-    pub(crate) fn start_with(config: &str, variables: &[(&str, &str)]) -> Self {
+    /// One that has not been started yet.
+    pub(crate) fn stopped(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.toml"), config).unwrap();
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut server = Self { folder, variables, address: "127.0.0.1:0".into(), token: String::new(), running: None };
-        server.restart();
-        let exports = std::fs::read_to_string(server.data().join("dev.env")).unwrap();
-        let token = exports.lines().find_map(|line| line.strip_prefix("export LEASEHOLD_TOKEN=")).unwrap();
-        server.token = token.to_owned();
-        server
+        Self { folder, address: "127.0.0.1:0".into(), token: String::new(), running: None }
     }
 
     /// Starts again what was killed or stopped: same port, same data.
     pub(crate) fn restart(&mut self) {
-        self.restart_with(&[]);
+        self.start_as(|_| ());
     }
 
-    pub(crate) fn restart_with(&mut self, more: &[&str]) {
+    /// The same with a command that was changed.
+    pub(crate) fn start_as(&mut self, change: impl FnOnce(&mut Command)) {
         assert!(self.running.is_none(), "it runs");
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        let mut command = serve(&self.data());
-        command.args(["--listen", &self.address, "--config"]).arg(self.folder.path().join("config.toml")).args(more);
-        command.envs(self.variables.iter().cloned()).stderr(log);
+        let mut command = leasehold(&["serve", "--dev", "--listen", &self.address, "--data-dir"]);
+        command.arg(self.data()).arg("--config").arg(self.folder.path().join("config.toml")).stderr(log);
+        change(&mut command);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
@@ -62,6 +58,9 @@ impl Server {
         };
         self.address = address.to_owned();
         self.running = Some((child, lines));
+        let exports = std::fs::read_to_string(self.data().join("dev.env")).unwrap();
+        let token = exports.lines().find_map(|line| line.strip_prefix("export LEASEHOLD_TOKEN="));
+        self.token = token.expect("dev.env has the token").to_owned();
     }
 
     /// `kill -9`.
@@ -136,11 +135,4 @@ impl Drop for Server {
             eprintln!("-- the server's log:\n{}--", self.logged());
         }
     }
-}
-
-/// `serve --dev` on a data folder.
-pub(crate) fn serve(data: &Path) -> Command {
-    let mut command = leasehold(&["serve", "--dev", "--data-dir"]);
-    command.arg(data).stderr(Stdio::piped());
-    command
 }
