@@ -158,12 +158,15 @@ pub struct Needs {
     /// This draft.
     pub draft: Option<DraftId>,
     /// The draft with this content by this lease, and how full the drafts are.
-    pub keepable: Option<(Token, KeyedDigest)>,
+    pub keepable: Option<(LeaseKey, KeyedDigest)>,
     /// How many states and live leases the environment has.
     pub usage: bool,
     /// How many versions can be purged.
     pub purgeable: bool,
 }
+
+/// A lease as drafts name it: its principal, its session and the token shown.
+pub type LeaseKey = (Principal, Session, Token);
 
 impl Command {
     /// The environment it is about.
@@ -209,7 +212,10 @@ impl Command {
                         _ => None,
                     },
                     keepable: match (&write.content, write.origin) {
-                        (Some(content), Origin::Write) => Some((write.token, content.digest)),
+                        (Some(content), Origin::Write) => {
+                            let lease = (self.principal.clone(), write.session.clone(), write.token);
+                            Some((lease, content.digest))
+                        }
                         _ => None,
                     },
                     ..needs

@@ -125,7 +125,8 @@ fn grant(work: &mut Work<'_>, acquire: &Acquire, ttl: Duration) -> Reply {
 /// A new ticket of the caller.
 pub(super) fn ticket(work: &mut Work<'_>, acquire: &Acquire, ttl: Duration, first: bool) -> Ticket {
     let lock = &mut work.snapshot.lock;
-    lock.last_ticket.0 += 1;
+    // Numbered like tokens: a ticket of a deleted environment must never name one of its namesake.
+    lock.last_ticket.0 = (lock.last_ticket.0 + 1).max(work.ctx.epoch.0 << 30);
     let order = if first {
         lock.front -= 1;
         lock.front

@@ -130,8 +130,9 @@ impl Transaction for Work<'_> {
         snapshot.current = name.versions.values().last().filter(|_| needs.head).cloned();
         snapshot.version = needs.version.and_then(|version| name.versions.get(&version).cloned());
         snapshot.draft = needs.draft.and_then(|id| name.drafts(now).find(|draft| draft.id == id).cloned());
-        if let Some((token, digest)) = needs.keepable {
-            snapshot.twin = name.drafts(now).find(|draft| draft.token == token && draft.digest == digest).cloned();
+        if let Some(((principal, session, token), digest)) = needs.keepable {
+            let twin = |draft: &&DraftMeta| lease(draft) == (&principal, &session, token) && draft.digest == digest;
+            snapshot.twin = name.drafts(now).find(twin).cloned();
             snapshot.drafts = name.usage(now);
         }
         if needs.purgeable {

@@ -77,9 +77,9 @@ impl Transaction for Work<'_> {
             let sql = "SELECT meta FROM draft WHERE id = ?1 AND name = ?2 AND expires > ?3";
             snapshot.draft = self.one(sql, params![id, name, ctx.now.0], |row| Ok(row.get::<_, Column<DraftMeta>>(0)?.0))?;
         }
-        if let Some((token, digest)) = needs.keepable {
-            let sql = "SELECT meta FROM draft WHERE name = ?1 AND token = ?2 AND digest = ?3 AND expires > ?4";
-            let twin = params![name, token.0.cast_signed(), json(&digest), ctx.now.0];
+        if let Some((lease, digest)) = &needs.keepable {
+            let sql = "SELECT meta FROM draft WHERE name = ?1 AND lease = ?2 AND digest = ?3 AND expires > ?4";
+            let twin = params![name, json(lease), json(digest), ctx.now.0];
             snapshot.twin = self.one(sql, twin, |row| Ok(row.get::<_, Column<DraftMeta>>(0)?.0))?;
             snapshot.drafts = self.draft_usage(name, ctx.now)?;
         }
