@@ -50,7 +50,7 @@ fn database_put_back_is_refused_untouched() {
     for _ in 0..2 {
         let error = refusal(&options(folder.path()));
         assert!(matches!(error, OpenError::RolledBack { found, known, .. } if found < known), "{error}");
-        assert!(error.to_string().contains("--accept-rollback"));
+        assert!(error.to_string().contains("--danger-accept-rollback"));
     }
     assert_eq!(std::fs::read(database(folder.path())).unwrap(), before);
 }
