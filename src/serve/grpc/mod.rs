@@ -44,6 +44,25 @@ pub const STREAMING: [&str; 7] = [
     "/grpc.reflection.v1alpha.",
 ];
 
+/// What can be asked for by name in health checks; the empty name is the server as a whole.
+pub const SERVICES: [&str; 5] = [
+    "",
+    "leasehold.v1.EnvironmentService",
+    "leasehold.v1.LeaseService",
+    "leasehold.v1.StateService",
+    "leasehold.v1.WatchService",
+];
+
+/// The answer to a path that is no call of ours: in gRPC to who speaks gRPC, otherwise as HTTP has it.
+pub async fn nothing_here(headers: http::HeaderMap) -> axum::response::Response {
+    let grpc = headers.get(http::header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    if grpc {
+        return tonic::Status::unimplemented("there is no such call on this server").into_http();
+    }
+    let text = "there is nothing here; gRPC is spoken on this port\n";
+    axum::response::IntoResponse::into_response((http::StatusCode::NOT_FOUND, text))
+}
+
 /// The routes of the gRPC door, health and reflection included. The reporter says whether we serve.
 ///
 /// # Panics
