@@ -2,9 +2,18 @@
 
 mod authorization;
 mod documents;
+mod drafts;
+mod environments;
 mod lease_secret;
+mod listing;
+mod loss;
 mod malformed;
 mod names;
+mod queue;
+mod shutdown;
 mod stale;
+mod standard;
 mod streams;
 mod support;
+mod versions;
+mod watch;
