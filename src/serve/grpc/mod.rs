@@ -33,10 +33,10 @@ pub struct Door {
     pub stopping: Stopping,
 }
 
-/// Calls that may last, and have no deadline of ours: prefixes of their paths.
-pub const STREAMING: [&str; 7] = [
+/// Calls that may last, and have no deadline of ours: prefixes of their paths. Not `Push`: the door gives a body that keeps arriving all
+/// the time it needs, and one that does not must not keep its share of the memory for documents in flight.
+pub const STREAMING: [&str; 6] = [
     "/leasehold.v1.LeaseService/Acquire",
-    "/leasehold.v1.StateService/Push",
     "/leasehold.v1.StateService/Pull",
     "/leasehold.v1.WatchService/",
     "/grpc.health.v1.Health/Watch",
