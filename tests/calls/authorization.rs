@@ -13,7 +13,8 @@ fn methods() -> Vec<String> {
     let mut paths = Vec::new();
     for file in files.iter().filter(|file| file.package() == "leasehold.v1") {
         for service in &file.service {
-            let path = |method: &prost_types::MethodDescriptorProto| format!("/leasehold.v1.{}/{}", service.name(), method.name());
+            let path =
+                |method: &prost_types::MethodDescriptorProto| format!("/leasehold.v1.{}/{}", service.name(), method.name());
             paths.extend(service.method.iter().map(path));
         }
     }

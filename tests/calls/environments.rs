@@ -27,7 +27,10 @@ async fn environment_is_made_once_per_request_id() {
         assert_eq!(api.environment().create(request).await.expect("a retry").into_inner(), made);
         refused(api.environment().create(create("prod")).await, Code::AlreadyExists, "ENVIRONMENT_EXISTS");
         let defaults = made.settings.unwrap();
-        assert_eq!((defaults.lock_delay_ms, defaults.default_ttl_ms, defaults.max_tickets), (Some(15_000), Some(60_000), Some(1024)));
+        assert_eq!(
+            (defaults.lock_delay_ms, defaults.default_ttl_ms, defaults.max_tickets),
+            (Some(15_000), Some(60_000), Some(1024))
+        );
         assert_eq!(names(api).await, ["dev", "prod"]);
     })
     .await;
@@ -76,8 +79,7 @@ async fn frozen_environment_grants_nothing_until_it_is_unfrozen() {
         let api = &server.api;
         for target in ["dev", "dev/app"] {
             let held = api.hold("dev/app", "s").await;
-            let freeze =
-                pb::FreezeRequest { target: target.to_owned(), reason: "audit week".to_owned(), request_id: id() };
+            let freeze = pb::FreezeRequest { target: target.to_owned(), reason: "audit week".to_owned(), request_id: id() };
             api.environment().freeze(freeze.clone()).await.expect("frozen");
             api.environment().freeze(freeze).await.expect("a retry");
             assert_eq!(api.lock("dev/app").await.frozen, "audit week");

@@ -46,7 +46,11 @@ async fn states_and_locks_are_listed_by_whole_segments_and_in_pages() {
                         break;
                     }
                 }
-                assert_eq!((&states[..], &locks[..]), (&expected.map_to_owned()[..], &expected.map_to_owned()[..]), "{prefix:?} by {limit}");
+                assert_eq!(
+                    (&states[..], &locks[..]),
+                    (&expected.map_to_owned()[..], &expected.map_to_owned()[..]),
+                    "{prefix:?} by {limit}"
+                );
             }
         }
         let exact = pb::ListStatesRequest { prefix: "dev".to_owned(), limit: 5, ..Default::default() };
@@ -58,8 +62,7 @@ async fn states_and_locks_are_listed_by_whole_segments_and_in_pages() {
         assert!(api.lease().list(locks(false)).await.unwrap().into_inner().locks.is_empty());
         assert_eq!(api.lease().list(locks(true)).await.unwrap().into_inner().locks.len(), 6);
         for (prefix, after) in [("dev/", ""), ("/", ""), ("dev//a", ""), ("dev", "x"), ("dev", "dev/../x")] {
-            let request =
-                pb::ListStatesRequest { prefix: prefix.to_owned(), after: after.to_owned(), ..Default::default() };
+            let request = pb::ListStatesRequest { prefix: prefix.to_owned(), after: after.to_owned(), ..Default::default() };
             refused(api.state().list(request).await, Code::InvalidArgument, "NAME_INVALID");
             let request = pb::ListLocksRequest { prefix: prefix.to_owned(), after: after.to_owned(), ..Default::default() };
             refused(api.lease().list(request).await, Code::InvalidArgument, "NAME_INVALID");

@@ -100,12 +100,8 @@ async fn break_that_takes_passes_the_queue() {
 async fn abandoned_release_leaves_the_lock_delay() {
     on_each_engine(async |server| {
         let held = server.api.hold("dev/app", "s").await;
-        let release = pb::ReleaseRequest {
-            state: "dev/app".to_owned(),
-            session: "s".to_owned(),
-            token: held.token,
-            abandoned: true,
-        };
+        let release =
+            pb::ReleaseRequest { state: "dev/app".to_owned(), session: "s".to_owned(), token: held.token, abandoned: true };
         server.api.lease().release(release).await.unwrap();
         assert!(server.api.lock("dev/app").await.cooldown_ms > 0);
     })
@@ -116,8 +112,7 @@ async fn abandoned_release_leaves_the_lock_delay() {
 async fn waiter_hears_that_its_environment_is_deleted() {
     on_each_engine(async |server| {
         let api = &server.api;
-        let freeze =
-            pb::FreezeRequest { target: "dev".to_owned(), reason: "closing".to_owned(), request_id: id() };
+        let freeze = pb::FreezeRequest { target: "dev".to_owned(), reason: "closing".to_owned(), request_id: id() };
         api.environment().freeze(freeze).await.unwrap();
         let (queued, mut waiter) = api.queue(pb::AcquireRequest { wait_ms: 60_000, ..acquire("dev/app", "w") }).await;
         assert_eq!(queued.frozen, "closing");

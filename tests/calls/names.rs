@@ -118,7 +118,8 @@ async fn on_state(api: &Api, name: &str) -> Answers {
         ("renew", api.renew(&name, "s", 1).await.map(drop)),
         ("release", api.release(&name, "s", 1).await.map(drop)),
         ("cancel", {
-            let request = pb::CancelRequest { state: name.clone(), ticket: 1, session: session.clone(), request_id: request_id.clone() };
+            let request =
+                pb::CancelRequest { state: name.clone(), ticket: 1, session: session.clone(), request_id: request_id.clone() };
             lease.cancel(request).await.map(drop)
         }),
         ("reacquire", {
@@ -126,7 +127,13 @@ async fn on_state(api: &Api, name: &str) -> Answers {
             lease.reacquire(request).await.map(drop)
         }),
         ("break", {
-            let request = pb::BreakRequest { state: name.clone(), token: 1, reason: reason.clone(), request_id: id(), ..Default::default() };
+            let request = pb::BreakRequest {
+                state: name.clone(),
+                token: 1,
+                reason: reason.clone(),
+                request_id: id(),
+                ..Default::default()
+            };
             lease.r#break(request).await.map(drop)
         }),
         ("get", lease.get(pb::GetLockRequest { state: name.clone() }).await.map(drop)),
@@ -153,8 +160,13 @@ async fn on_state(api: &Api, name: &str) -> Answers {
             state.rollback(request).await.map(drop)
         }),
         ("delete", {
-            let request =
-                pb::DeleteStateRequest { state: name.clone(), session: session.clone(), token: 1, request_id: id(), expect: None };
+            let request = pb::DeleteStateRequest {
+                state: name.clone(),
+                session: session.clone(),
+                token: 1,
+                request_id: id(),
+                expect: None,
+            };
             state.delete(request).await.map(drop)
         }),
         ("purge", state.purge(pb::PurgeRequest { state: name.clone(), version: 0, request_id: id() }).await.map(drop)),

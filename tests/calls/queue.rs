@@ -1,7 +1,7 @@
 //! Waiting for a lock: the place, the turn, and giving up.
 
-use leasehold::pb::v1::acquire_response::Event;
 use leasehold::pb::v1 as pb;
+use leasehold::pb::v1::acquire_response::Event;
 use tonic::Code;
 
 use crate::support::{Running, StoreKind, acquire, granted_in_turn, id, lost, on_each_engine, refused, told};
@@ -27,7 +27,10 @@ async fn waiters_are_told_their_place_behind_the_holder_and_served_in_order() {
         }
         let tickets = api.lease().list_tickets(pb::ListTicketsRequest { state: "dev/app".to_owned() }).await;
         let tickets = tickets.unwrap().into_inner().tickets;
-        assert_eq!(tickets.iter().map(|ticket| (ticket.place, &ticket.session[..])).collect::<Vec<_>>(), [(1, "w1"), (2, "w2"), (3, "w3")]);
+        assert_eq!(
+            tickets.iter().map(|ticket| (ticket.place, &ticket.session[..])).collect::<Vec<_>>(),
+            [(1, "w1"), (2, "w2"), (3, "w3")]
+        );
         assert_eq!(api.lock("dev/app").await.waiting, 3);
         refused(api.lease().acquire(acquire("dev/app", "late")).await, Code::FailedPrecondition, "LEASE_HELD");
 
@@ -167,12 +170,8 @@ async fn cancelled_ticket_is_told_to_its_waiter() {
         let api = &server.api;
         let _held = api.hold("dev/app", "holder").await;
         let (queued, mut stream) = api.queue(waiting("w")).await;
-        let request = pb::CancelRequest {
-            state: "dev/app".to_owned(),
-            ticket: queued.ticket,
-            session: String::new(),
-            request_id: id(),
-        };
+        let request =
+            pb::CancelRequest { state: "dev/app".to_owned(), ticket: queued.ticket, session: String::new(), request_id: id() };
         assert!(api.lease().cancel(request.clone()).await.unwrap().into_inner().was_waiting);
         let lost = lost(&mut stream).await;
         assert_eq!((lost.token, lost.reason()), (0, pb::LossReason::TicketGone));
@@ -213,8 +212,7 @@ async fn ttl_out_of_range_is_refused() {
             let (code, reason) = (Code::InvalidArgument, "TTL_OUT_OF_RANGE");
             refused(api.lease().acquire(pb::AcquireRequest { ttl_ms, ..acquire("dev/b", "s") }).await, code, reason);
             refused(api.lease().acquire(pb::AcquireRequest { ttl_ms, ..waiting("s") }).await, code, reason);
-            let renew =
-                pb::RenewRequest { state: "dev/app".to_owned(), session: "holder".to_owned(), token: held.token, ttl_ms };
+            let renew = pb::RenewRequest { state: "dev/app".to_owned(), session: "holder".to_owned(), token: held.token, ttl_ms };
             refused(api.lease().renew(renew).await, code, reason);
         }
         assert_eq!(api.cursor().await, cursor);

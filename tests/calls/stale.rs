@@ -23,12 +23,12 @@ async fn stale_version_or_etag_is_kept_as_a_draft_that_the_error_names() {
             let document = format!("\"draft {n}\"");
             let open = pb::PushOpen { expect: Some(expect), ..open("dev/app", "s", held.token, document.len()) };
             let refused = refused(api.push(open, document.as_bytes()).await, Code::Aborted, "VERSION_CONFLICT");
-            assert_eq!((&refused.metadata["current_version"], &refused.metadata["current_etag"]), (&"2".to_owned(), &second.etag));
-            let request = pb::PullRequest {
-                state: "dev/app".to_owned(),
-                draft: refused.metadata["draft"].clone(),
-                ..Default::default()
-            };
+            assert_eq!(
+                (&refused.metadata["current_version"], &refused.metadata["current_etag"]),
+                (&"2".to_owned(), &second.etag)
+            );
+            let request =
+                pb::PullRequest { state: "dev/app".to_owned(), draft: refused.metadata["draft"].clone(), ..Default::default() };
             let (info, kept, _) = api.pull_by(request).await.expect("the draft is there");
             assert_eq!(kept, document.as_bytes());
             assert_eq!(info.draft.unwrap().reason, "VERSION_CONFLICT");
@@ -106,10 +106,8 @@ async fn request_id_with_another_request_is_refused_whatever_the_call() {
         let api = &server.api;
         let held = api.hold("dev/app", "s").await;
         let request_id = id();
-        let push = |document: &[u8]| pb::PushOpen {
-            request_id: request_id.clone(),
-            ..open("dev/app", "s", held.token, document.len())
-        };
+        let push =
+            |document: &[u8]| pb::PushOpen { request_id: request_id.clone(), ..open("dev/app", "s", held.token, document.len()) };
         api.push(push(b"1"), b"1").await.unwrap();
         let cursor = api.cursor().await;
         let (code, reason) = (Code::AlreadyExists, "REQUEST_ID_REUSED");

@@ -1,7 +1,7 @@
 //! Pushes that do not keep the protocol: nothing is written of them, not even a draft.
 
-use leasehold::pb::v1::push_request::Part;
 use leasehold::pb::v1 as pb;
+use leasehold::pb::v1::push_request::Part;
 use tonic::Code;
 
 use crate::support::{Held, Running, StoreKind, chunks, on_each_engine, open, refused};
@@ -101,9 +101,7 @@ async fn push_that_is_abandoned_midway_leaves_nothing() {
         let parts = chunks(open("dev/app", "s", held.token, document.len()), &document);
         let (send, receive) = tokio::sync::mpsc::channel(1);
         let mut state = server.api.state();
-        let push = tokio::spawn(async move {
-            state.push(tokio_stream::wrappers::ReceiverStream::new(receive)).await.map(drop)
-        });
+        let push = tokio::spawn(async move { state.push(tokio_stream::wrappers::ReceiverStream::new(receive)).await.map(drop) });
         for part in parts.into_iter().take(4) {
             send.send(part).await.unwrap();
         }
@@ -113,4 +111,11 @@ async fn push_that_is_abandoned_midway_leaves_nothing() {
         server.api.write("dev/app", "s", held.token, b"{}").await;
     })
     .await;
+}
+
+#[test]
+fn push_that_stalls_has_a_deadline() {
+    let path = "/leasehold.v1.StateService/Push";
+    let endless = leasehold::serve::grpc::STREAMING.iter().any(|prefix| path.starts_with(prefix));
+    assert!(!endless, "a stalled push would keep its share of the memory for documents in flight");
 }

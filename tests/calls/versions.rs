@@ -22,20 +22,15 @@ fn rollback(session: &str, token: u64, to_version: u64) -> pb::RollbackRequest {
 }
 
 fn delete(session: &str, token: u64) -> pb::DeleteStateRequest {
-    pb::DeleteStateRequest {
-        state: "dev/app".to_owned(),
-        session: session.to_owned(),
-        token,
-        request_id: id(),
-        expect: None,
-    }
+    pb::DeleteStateRequest { state: "dev/app".to_owned(), session: session.to_owned(), token, request_id: id(), expect: None }
 }
 
 #[tokio::test]
 async fn documents_come_back_to_the_last_byte_whatever_their_size() {
     on_each_engine(async |server| {
         let api = &server.api;
-        let noise: Vec<u8> = (0..3_000_000_u32).map(|n| b'a' + u8::try_from(n.wrapping_mul(2_654_435_761) >> 28).unwrap()).collect();
+        let noise: Vec<u8> =
+            (0..3_000_000_u32).map(|n| b'a' + u8::try_from(n.wrapping_mul(2_654_435_761) >> 28).unwrap()).collect();
         let large = [b" \"".as_slice(), &noise, b"\"\n\t "].concat();
         for (n, document) in [b"{}".to_vec(), b" {\"a\" : 1.0e5 } \n".to_vec(), vec![b' '; 300_000], large].iter().enumerate() {
             let document = if n == 2 { [&document[..], b"0"].concat() } else { document.clone() };
@@ -56,7 +51,8 @@ async fn read_unless_the_etag_is_current_sends_no_document() {
     on_each_engine(async |server| {
         let api = &server.api;
         let first = api.write_once("dev/app", b"1").await;
-        let unless = |etag: &str| pb::PullRequest { state: "dev/app".to_owned(), unless_etag: etag.to_owned(), ..Default::default() };
+        let unless =
+            |etag: &str| pb::PullRequest { state: "dev/app".to_owned(), unless_etag: etag.to_owned(), ..Default::default() };
         let (info, document, pieces) = api.pull_by(unless(&first.etag)).await.unwrap();
         assert_eq!((info.unchanged, info.size, document.len(), pieces), (true, 0, 0, 0));
         assert_eq!(info.version.as_ref(), Some(&first));
@@ -84,7 +80,8 @@ async fn history_is_grouped_by_lease_and_inner_lock_and_paged() {
             api.release("dev/app", session, held.token).await.unwrap();
         }
         let shape = |entries: &[pb::HistoryEntry]| -> Vec<(u64, u64, u32)> {
-            let entry = |entry: &pb::HistoryEntry| (entry.version.as_ref().unwrap().version, entry.first_version, entry.snapshots);
+            let entry =
+                |entry: &pb::HistoryEntry| (entry.version.as_ref().unwrap().version, entry.first_version, entry.snapshots);
             entries.iter().map(entry).collect()
         };
         let grouped = [(6, 6, 1), (5, 4, 2), (3, 3, 1), (2, 1, 2)];
@@ -138,7 +135,8 @@ async fn envelope_is_rolled_back_as_it_was() {
         let api = &server.api;
         let held = api.hold("dev/app", "s").await;
         let envelope = |serial: u64| {
-            format!(r#"{{"serial":{serial},"lineage":"l","meta":{{}},"encrypted_data":"AAAA","encryption_version":"v0"}}"#).into_bytes()
+            format!(r#"{{"serial":{serial},"lineage":"l","meta":{{}},"encrypted_data":"AAAA","encryption_version":"v0"}}"#)
+                .into_bytes()
         };
         for serial in [1, 2] {
             let version = api.write("dev/app", "s", held.token, &envelope(serial)).await;

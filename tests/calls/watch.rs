@@ -139,7 +139,8 @@ async fn slow_watcher_misses_nothing() {
     on_each_engine(async |server| {
         let api = server.caller(Some(&server.token()));
         let (mut slow, _) = watch(&api, "", "").await.unwrap();
-        let freeze = |n: u32| pb::FreezeRequest { target: "dev".to_owned(), reason: format!("{n} {}", "x".repeat(400)), request_id: id() };
+        let freeze =
+            |n: u32| pb::FreezeRequest { target: "dev".to_owned(), reason: format!("{n} {}", "x".repeat(400)), request_id: id() };
         let mut environment = server.api.environment();
         for n in 0..600 {
             environment.freeze(freeze(n)).await.unwrap();

@@ -8,11 +8,11 @@ use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 use super::{acquire, chunks, open};
+use leasehold::pb::v1 as pb;
 use leasehold::pb::v1::environment_service_client::EnvironmentServiceClient;
 use leasehold::pb::v1::lease_service_client::LeaseServiceClient;
 use leasehold::pb::v1::state_service_client::StateServiceClient;
 use leasehold::pb::v1::watch_service_client::WatchServiceClient;
-use leasehold::pb::v1 as pb;
 
 /// A caller.
 #[derive(Clone)]
@@ -174,11 +174,6 @@ impl Api {
 }
 
 impl Held {
-    /// What the stream tells next; none at its end.
-    pub(crate) async fn told(&mut self) -> Option<pb::acquire_response::Event> {
-        told(&mut self.stream).await
-    }
-
     /// Waits for the loss that the stream must tell next, and for the end that follows.
     pub(crate) async fn lost(&mut self) -> pb::Lost {
         lost(&mut self.stream).await
