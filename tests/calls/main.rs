@@ -1,5 +1,7 @@
 //! The server over real gRPC, called by clients that may send anything: one behaviour per file.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests fail and tell like the tests themselves")]
+
 mod authorization;
 mod documents;
 mod drafts;
