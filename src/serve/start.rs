@@ -136,9 +136,10 @@ impl Server {
         let (stopper, stopping) = door::stop_signal();
         let door = Door { service: Arc::clone(&self.service), tokens: Arc::clone(&self.tokens), stopping: stopping.clone() };
         let (routes, health) = grpc::routes(&door);
-        health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-        let app =
-            routes.fallback(|| async { (http::StatusCode::NOT_FOUND, "there is nothing here; gRPC is spoken on this port\n") });
+        for service in grpc::SERVICES {
+            health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
+        }
+        let app = routes.fallback(grpc::nothing_here);
         let streaming = STREAMING.iter().map(|path| (*path).to_owned()).collect();
         let limits = DoorLimits { streaming, ..DoorLimits::default() }.fit_descriptors().map_err(StartError::Serve)?;
         let mut head = self.service.store_head();
@@ -158,7 +159,9 @@ impl Server {
             served = &mut serving => return served.map(drop).map_err(StartError::Serve),
             failed = &mut ended => failed,
         };
-        health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        for service in grpc::SERVICES {
+            health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
+        }
         drop(stopper);
         serving.await.map_err(StartError::Serve)?;
         if failed {

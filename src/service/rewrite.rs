@@ -9,6 +9,7 @@ use crate::domain::document::{Expect, Origin, VersionMeta};
 use crate::domain::format::{Format, TerraformHeader, with_serial};
 use crate::domain::ids::{DraftId, RequestId, Token, Version};
 use crate::domain::names::{InnerLock, Session, StateName};
+use crate::domain::refusal::Refusal;
 
 /// The lease and the expectation under which something stored is written anew.
 #[derive(Clone, Debug)]
@@ -117,6 +118,7 @@ impl Service {
         let digest = keys.request_digest(&[format!("{origin:?} {rewrite}").as_bytes(), text(&under).as_bytes()]);
         let act = draftless(&under, under.expect.unwrap_or_default(), origin, rewrite, None);
         self.write(principal, (under.id, digest), act, None).await.map_err(|error| match error {
+            Error::Refused(Refusal::RequestIdReused) => Refusal::RequestIdReused.into(),
             Error::Refused(_) => missing,
             other => other,
         })

@@ -1,10 +1,23 @@
 //! The server over real gRPC, called by clients that may send anything: one behaviour per file.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests fail and tell like the tests themselves")]
+
 mod authorization;
 mod documents;
+mod drafts;
+mod environments;
 mod lease_secret;
+mod listing;
+mod loss;
 mod malformed;
 mod names;
+mod page;
+mod queue;
+mod secrecy;
+mod shutdown;
 mod stale;
+mod standard;
 mod streams;
 mod support;
+mod versions;
+mod watch;

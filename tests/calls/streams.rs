@@ -112,3 +112,10 @@ async fn push_that_is_abandoned_midway_leaves_nothing() {
     })
     .await;
 }
+
+#[test]
+fn push_that_stalls_has_a_deadline() {
+    let path = "/leasehold.v1.StateService/Push";
+    let endless = leasehold::serve::grpc::STREAMING.iter().any(|prefix| path.starts_with(prefix));
+    assert!(!endless, "a stalled push would keep its share of the memory for documents in flight");
+}

@@ -33,16 +33,35 @@ pub struct Door {
     pub stopping: Stopping,
 }
 
-/// Calls that may last, and have no deadline of ours: prefixes of their paths.
-pub const STREAMING: [&str; 7] = [
+/// Calls that may last, and have no deadline of ours: prefixes of their paths. Not `Push`: the door gives a body that keeps arriving all
+/// the time it needs, and one that does not must not keep its share of the memory for documents in flight.
+pub const STREAMING: [&str; 6] = [
     "/leasehold.v1.LeaseService/Acquire",
-    "/leasehold.v1.StateService/Push",
     "/leasehold.v1.StateService/Pull",
     "/leasehold.v1.WatchService/",
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1.",
     "/grpc.reflection.v1alpha.",
 ];
+
+/// What can be asked for by name in health checks; the empty name is the server as a whole.
+pub const SERVICES: [&str; 5] = [
+    "",
+    "leasehold.v1.EnvironmentService",
+    "leasehold.v1.LeaseService",
+    "leasehold.v1.StateService",
+    "leasehold.v1.WatchService",
+];
+
+/// The answer to a path that is no call of ours: in gRPC to who speaks gRPC, otherwise as HTTP has it.
+pub async fn nothing_here(headers: http::HeaderMap) -> axum::response::Response {
+    let grpc = headers.get(http::header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    if grpc {
+        return tonic::Status::unimplemented("there is no such call on this server").into_http();
+    }
+    let text = "there is nothing here; gRPC is spoken on this port\n";
+    axum::response::IntoResponse::into_response((http::StatusCode::NOT_FOUND, text))
+}
 
 /// The routes of the gRPC door, health and reflection included. The reporter says whether we serve.
 ///

@@ -174,11 +174,6 @@ impl Api {
 }
 
 impl Held {
-    /// What the stream tells next; none at its end.
-    pub(crate) async fn told(&mut self) -> Option<pb::acquire_response::Event> {
-        told(&mut self.stream).await
-    }
-
     /// Waits for the loss that the stream must tell next, and for the end that follows.
     pub(crate) async fn lost(&mut self) -> pb::Lost {
         lost(&mut self.stream).await
