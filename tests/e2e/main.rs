@@ -15,4 +15,6 @@ mod rig;
 mod shim;
 mod start_refused;
 mod stopped_holder;
+mod terraform;
 mod waiters;
+mod watching;
