@@ -4,7 +4,9 @@
 
 mod dead_holder;
 mod durable;
+mod full_disk;
 mod killed_server;
+mod memory;
 #[allow(dead_code, reason = "shared with the tests of the command line, which use more of it")]
 #[path = "../cli/process.rs"]
 mod process;
@@ -15,4 +17,6 @@ mod rig;
 mod shim;
 mod start_refused;
 mod stopped_holder;
+mod terraform;
 mod waiters;
+mod watching;

@@ -1,0 +1,64 @@
+//! What a large document costs the server.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::full_disk::noise;
+use crate::rig::{Server, TIGHT, number};
+
+/// A state of about `size` bytes as Terraform prints it, with many resources and few repetitions.
+fn write_document(file: &Path, size: u64) -> u64 {
+    let mut out = std::io::BufWriter::new(std::fs::File::create(file).unwrap());
+    let noise = noise(1 << 20);
+    let mut written = 0;
+    let mut put = |text: &str| {
+        out.write_all(text.as_bytes()).unwrap();
+        written += text.len() as u64;
+        written
+    };
+    put(
+        "{\n  \"version\": 4,\n  \"terraform_version\": \"1.9.0\",\n  \"serial\": 1,\n  \"lineage\": \"3f1f5a7e-6d1c-4d5c-8d4e-0a1b2c3d4e5f\",\n",
+    );
+    put("  \"outputs\": {},\n  \"resources\": [");
+    for n in 0_usize.. {
+        let at = n * 977 % (noise.len() - 800);
+        let comma = if n == 0 { "" } else { "," };
+        let done = put(&format!(
+            "{comma}\n    {{\n      \"mode\": \"managed\",\n      \"type\": \"terraform_data\",\n      \"name\": \"r{n}\",\n      \
+             \"provider\": \"provider[\\\"terraform.io/builtin/terraform\\\"]\",\n      \"instances\": [\n        {{\n          \
+             \"schema_version\": 0,\n          \"attributes\": {{\n            \"id\": \"{n}\",\n            \"input\": {{\n              \
+             \"value\": \"{}\",\n              \"type\": \"string\"\n            }}\n          }},\n          \
+             \"sensitive_attributes\": []\n        }}\n      ]\n    }}",
+            &noise[at..at + 800]
+        ));
+        if done >= size {
+            break;
+        }
+    }
+    let written = put("\n  ]\n}\n");
+    out.flush().unwrap();
+    written
+}
+
+/// The most memory the process ever had, in bytes.
+fn peak(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn large_document_costs_at_most_six_times_its_size() {
+    let server = Server::start(TIGHT);
+    let (file, back) = (server.file("large.tfstate"), server.file("back.tfstate"));
+    let size = write_document(&file, number("LEASEHOLD_DOCUMENT_MB", 100) as u64 * 1_000_000);
+    let began = crate::rig::now();
+    server.ok(&["state", "push", "dev/large", file.to_str().unwrap()]);
+    let (pushed, push) = (peak(server.pid()), began.elapsed());
+    server.ok(&["state", "pull", "dev/large", "--to", back.to_str().unwrap()]);
+    let pulled = peak(server.pid());
+    println!("{size} bytes: push {push:?}, both {:?}; peak {} MiB, then {} MiB", began.elapsed(), pushed >> 20, pulled >> 20);
+    assert!(std::fs::read(&file).unwrap() == std::fs::read(&back).unwrap(), "other bytes came back");
+    let most = (64 << 20) + 6 * size;
+    assert!(pushed <= most && pulled <= most, "peak of {pushed}, then {pulled} bytes; {most} are allowed");
+}
