@@ -5,11 +5,12 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use leasehold::client::{WatchItem, Watcher};
+use leasehold::client::{Ask, WatchItem, Watcher};
 use leasehold::pb::v1::EventKind;
+use tokio::task::JoinSet;
 
 use crate::process::finish;
-use crate::rig::{Server, TIGHT, Watched, now, number, within};
+use crate::rig::{BOUND, Server, TIGHT, Watched, now, number, within};
 
 const LOCKS: usize = 10;
 const TTL: Duration = Duration::from_secs(2);
@@ -103,5 +104,48 @@ async fn run_killed_minus_nine_is_replaced_in_time_and_never_early() {
             let ended = finish(child);
             assert_eq!((ended.code, ended.out.as_str()), (0, "working\n"), "{}", ended.err);
         }
+    }
+}
+
+/// Here the test itself is the holder, so that it knows when its last renewal was sent and acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holder_that_falls_silent_keeps_its_lock_for_ttl_and_lock_delay() {
+    let server = Server::start(TIGHT);
+    server.lock_delay(LOCK_DELAY);
+    let client = server.client();
+    let mut watcher = client.watch("dev", "");
+    assert!(matches!(watcher.next().await.unwrap(), WatchItem::Mark { .. }));
+    let mut waiting = JoinSet::new();
+    let mut bounds = HashMap::new();
+    for n in 0..LOCKS {
+        let state = format!("dev/app-{n}");
+        let ask = Ask { ttl: Some(TTL), ..Ask::exclusive(&state, "holder") };
+        let sent = now();
+        // A connection of its own, which is gone with the client.
+        let dying = server.client();
+        let reference = dying.acquire(&ask, |_| ()).await.unwrap().reference;
+        bounds.insert(state.clone(), (sent, now(), dying, reference));
+        let (waiter, ask) = (server.client(), Ask { wait: BOUND, ..Ask::exclusive(&state, "waiter") });
+        waiting.spawn(async move { waiter.acquire(&ask, |_| ()).await.unwrap().reference.token });
+    }
+    told(&mut watcher, EventKind::TicketQueued, None).await;
+    // Half of them renew once more, when a good part of the ttl is over.
+    for (state, (sent, acknowledged, client, reference)) in &mut bounds {
+        if state.ends_with(['0', '2', '4', '6', '8']) {
+            tokio::time::sleep_until((*sent + TTL / 2).into()).await;
+            *sent = now();
+            client.renew(reference, None).await.unwrap();
+            *acknowledged = now();
+        }
+    }
+    let bounds: HashMap<_, _> =
+        bounds.into_iter().map(|(state, (sent, acknowledged, ..))| (state, (sent, acknowledged))).collect();
+    for (state, at) in told(&mut watcher, EventKind::LeaseGranted, Some(EventKind::LeaseExpired)).await {
+        let (sent, acknowledged) = bounds[&state];
+        assert!(at >= sent + TTL + LOCK_DELAY, "{state} was granted early: {:?} after the last renewal", at - sent);
+        assert!(at <= acknowledged + TTL + LOCK_DELAY + SLACK, "{state} was granted late: {:?}", at - acknowledged);
+    }
+    while let Some(ended) = within("the waiters", waiting.join_next()).await {
+        ended.unwrap();
     }
 }
