@@ -73,6 +73,13 @@ pub fn open(master: &Master, environment: EnvironmentId, wrapped: &[u8]) -> Resu
     Ok(EnvironmentKeys { request: derive("request-digest"), content: derive("content-digest"), lease: derive("lease-secret") })
 }
 
+/// The keyed digest of a request about an environment that does not exist yet, or will not when the request is repeated: under a key of
+/// the master, since there is none of the environment.
+#[must_use]
+pub fn server_digest(master: &Master, parts: &[&[u8]]) -> KeyedDigest {
+    KeyedDigest(mac(&master_key(master, b"leasehold/v1/server-request-digest"), parts))
+}
+
 impl EnvironmentKeys {
     /// The keyed digest of a request, from its parts in order. Lengths keep parts apart.
     #[must_use]
@@ -117,12 +124,16 @@ fn mac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
 }
 
 fn wrap_mac(master: &Master, bound: &[u8]) -> [u8; 32] {
+    mac(&master_key(master, b"leasehold/v1/wrap"), &[bound])
+}
+
+fn master_key(master: &Master, purpose: &[u8]) -> Zeroizing<[u8; 32]> {
     let secret = master.identity().to_string();
     let mut key = Zeroizing::new([0; 32]);
     Hkdf::<Sha256>::new(None, secret.expose_secret().as_bytes())
-        .expand(b"leasehold/v1/wrap", key.as_mut())
+        .expand(purpose, key.as_mut())
         .expect("32 bytes are within HKDF's limit");
-    mac(&key, &[bound])
+    key
 }
 
 #[cfg(test)]

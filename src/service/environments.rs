@@ -34,8 +34,8 @@ impl Service {
         let principal = caller.principal()?;
         let environment = EnvironmentId(random::bytes16()?);
         let wrapped_secret = keys::create(&self.master, environment).map_err(|error| Error::internal(&error.to_string()))?;
-        // There is no environment yet whose key could digest the request; its name and settings are no secret of anybody.
-        let request = Some((id, public_digest(&format!("create {name} {settings:?}"))));
+        let text = format!("{name} {settings:?}");
+        let request = Some((id, keys::server_digest(&self.master, &[b"create", text.as_bytes()])));
         let act = EnvironmentAct::Create { id: environment, settings, wrapped_secret };
         match self.submit(principal, request, Act::Environment(name, act)).await? {
             Reply::Environment(environment) => Ok(environment),
@@ -122,7 +122,7 @@ impl Service {
         force: bool,
     ) -> Result<u64, Error> {
         // Its key goes with it, and a retry has to be recognised afterwards.
-        let digest = public_digest(&format!("delete {name} {force}"));
+        let digest = keys::server_digest(&self.master, &[b"delete", format!("{name} {force}").as_bytes()]);
         match self.environment_act(caller, id, digest, name, EnvironmentAct::Delete { force }).await? {
             Reply::EnvironmentDeleted { states } => Ok(states),
             _ => Err(Error::internal("an environment act answered otherwise")),
@@ -165,10 +165,4 @@ impl Target {
             Self::State(state) => state.to_string(),
         }
     }
-}
-
-/// A digest of what is public anyway, where no environment's key can be used.
-fn public_digest(text: &str) -> KeyedDigest {
-    use sha2::Digest;
-    KeyedDigest(sha2::Sha256::digest(text).into())
 }
