@@ -39,7 +39,8 @@ impl Hub {
             while changed(&mut head, last).await {
                 let Some(hub) = weak.upgrade() else { return };
                 match store.events(last, PAGE).await {
-                    Ok(events) => last = hub.tell(events).unwrap_or(last),
+                    // If nothing is left to tell, what was new has been trimmed already.
+                    Ok(events) => last = hub.tell(events).unwrap_or_else(|| last.max(head.borrow().trimmed)),
                     Err(error) => {
                         tracing::warn!(%error, "events could not be read; waiters hear of them late");
                         tokio::time::sleep(std::time::Duration::from_millis(100)).await;

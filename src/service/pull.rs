@@ -65,7 +65,7 @@ impl Service {
         {
             return Ok(Pulled { meta, document: None });
         }
-        let (size, pieces) = self.open(body_of(&meta)?).await?;
+        let (size, pieces) = self.open(state, &meta).await?;
         Ok(Pulled { meta, document: Some((size, pieces)) })
     }
 
@@ -97,8 +97,8 @@ impl Service {
     }
 
     /// The whole document behind a version or a draft.
-    pub(super) async fn whole(self: &Arc<Self>, meta: &Meta) -> Result<Whole, Error> {
-        let (size, mut pieces) = self.open(body_of(meta)?).await?;
+    pub(super) async fn whole(self: &Arc<Self>, state: &StateName, meta: &Meta) -> Result<Whole, Error> {
+        let (size, mut pieces) = self.open(state, meta).await?;
         let mut document = Vec::with_capacity(usize::try_from(size.min(self.bounds.document)).unwrap_or(0));
         while let Some(piece) = pieces.recv().await {
             document.extend_from_slice(&piece?);
@@ -107,10 +107,15 @@ impl Service {
     }
 
     /// Opens a body: its exact size, and its pieces through a channel that holds the reader back.
-    async fn open(self: &Arc<Self>, body: BodyId) -> Result<(u64, Pieces), Error> {
+    async fn open(self: &Arc<Self>, state: &StateName, meta: &Meta) -> Result<(u64, Pieces), Error> {
         let broken = || Error::internal("a stored document does not open");
+        let body = body_of(meta)?;
+        let which = match meta {
+            Meta::Version(version) => Which::Version(version.version),
+            Meta::Draft(draft) => Which::Draft(draft.id),
+        };
         let mut opener = Opener::new().map_err(|_| broken())?;
-        let first = self.store.chunk(body, 0).await?.ok_or_else(broken)?;
+        let Some(first) = self.store.chunk(body, 0).await? else { return Err(self.missing(state, which).await) };
         let mut ready = Vec::new();
         // Only the header and what fits one piece: the rest waits until somebody takes it.
         let (head, rest) = first.split_at(first.len().min(64));
@@ -122,15 +127,27 @@ impl Service {
             .map_err(|_| broken())?;
         let size = opener.size().ok_or_else(broken)?;
         let (send, receive) = mpsc::channel(2);
-        let (service, rest) = (Arc::clone(self), rest.to_vec());
+        let (service, rest, state) = (Arc::clone(self), rest.to_vec(), state.clone());
         tokio::spawn(async move {
-            if let Err(error) = service.stream(body, opener, ready, rest, &send).await {
-                let _ = send.send(Err(error)).await;
-            }
+            let error = match service.stream(body, opener, ready, rest, &send).await {
+                Ok(true) => return,
+                Ok(false) => service.missing(&state, which).await,
+                Err(error) => error,
+            };
+            let _ = send.send(Err(error)).await;
         });
         Ok((size, receive))
     }
 
+    /// Why a content lacks bytes: it was purged, discarded or promoted since its metadata was read; otherwise it is damaged.
+    async fn missing(&self, state: &StateName, which: Which) -> Error {
+        match self.meta(state, which).await.and_then(|meta| body_of(&meta)) {
+            Ok(_) => Error::internal("a stored document lacks bytes"),
+            Err(error) => error,
+        }
+    }
+
+    /// Hands on the pieces. False if the document ends before its end.
     async fn stream(
         &self,
         body: BodyId,
@@ -138,11 +155,11 @@ impl Service {
         ready: Vec<Vec<u8>>,
         mut stored: Vec<u8>,
         send: &mpsc::Sender<Result<Vec<u8>, Error>>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let broken = || Error::internal("a stored document does not open");
         for piece in ready {
             if send.send(Ok(piece)).await.is_err() {
-                return Ok(());
+                return Ok(true);
             }
         }
         for n in 1.. {
@@ -156,14 +173,14 @@ impl Service {
             opener = back;
             fed.map_err(|_| broken())?;
             if send.is_closed() {
-                return Ok(());
+                return Ok(true);
             }
             match self.store.chunk(body, n).await? {
                 Some(next) => stored = next,
                 None => break,
             }
         }
-        opener.finish().map_err(|_| broken())
+        Ok(opener.finish().is_ok())
     }
 }
 

@@ -93,7 +93,7 @@ impl Service {
             Meta::Version(version) => (version.format, version.terraform.clone()),
             Meta::Draft(draft) => (draft.format, draft.terraform.clone()),
         };
-        let mut document = self.whole(from).await?;
+        let mut document = self.whole(&under.state, from).await?;
         if let Some(serial) = raised(format, header.as_ref(), current.as_ref()) {
             document = with_serial(&document, serial)?;
         }

@@ -126,7 +126,7 @@ impl Service {
             (None, Meta::Version(version)) if version.version.0 > 1 => Some(Which::Version(Version(version.version.0 - 1))),
             (None, Meta::Version(_)) => None,
         };
-        let (format, new) = (format_of(&to_meta), self.whole(&to_meta).await?);
+        let (format, new) = (format_of(&to_meta), self.whole(state, &to_meta).await?);
         let old = match from {
             None => empty_of(format),
             Some(from) => match self.meta(state, from).await {
@@ -136,7 +136,7 @@ impl Service {
                 Ok(meta) if format_of(&meta) != format => {
                     return Err(Refusal::FormatDiffers { fixed: format_of(&meta), got: format }.into());
                 }
-                Ok(meta) => self.whole(&meta).await?,
+                Ok(meta) => self.whole(state, &meta).await?,
                 Err(error) => return Err(error),
             },
         };
