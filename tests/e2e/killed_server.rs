@@ -1,4 +1,4 @@
-//! A server that is killed under load forgets nothing that it acknowledged.
+//! A server that is killed, or stopped, under load forgets nothing that it acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -89,6 +89,15 @@ fn noise(seed: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_killed_under_load_keeps_what_it_acknowledged() {
+    keeps_what_it_acknowledged(number("LEASEHOLD_KILLS", 20), Server::kill).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_stopped_under_load_keeps_what_it_acknowledged() {
+    keeps_what_it_acknowledged(4, Server::stop).await;
+}
+
+async fn keeps_what_it_acknowledged(kills: usize, end: fn(&mut Server)) {
     let mut server = Server::start(TIGHT);
     // Their own clients must not give the leases up while the server is down for longer than the ttl.
     server.ok(&["env", "create", "kept", "--lock-delay", "60s"]);
@@ -101,7 +110,6 @@ async fn server_killed_under_load_keeps_what_it_acknowledged() {
     for n in 0..CLIENTS {
         tasks.spawn(work(server.client(), n, Arc::clone(&stop), Arc::clone(&seen)));
     }
-    let kills = number("LEASEHOLD_KILLS", 20);
     for kill in 0..kills {
         // Somewhere in the middle of the load, elsewhere each time.
         let at = seen.count.load(Ordering::Relaxed) + 40 + (kill as u64 * 37) % 151;
@@ -109,7 +117,7 @@ async fn server_killed_under_load_keeps_what_it_acknowledged() {
             () = until("the load goes on", || async { seen.count.load(Ordering::Relaxed) >= at }) => {}
             ended = tasks.join_next() => panic!("a client ended: {ended:?}"),
         }
-        server.kill();
+        end(&mut server);
         if kill == kills / 2 {
             // Down for longer than the leases live: measured, since that is the point.
             tokio::time::sleep(KEPT_TTL + Duration::from_secs(1)).await;

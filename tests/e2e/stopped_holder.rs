@@ -1,13 +1,15 @@
 //! A holder that is stopped beyond its ttl and goes on: what it writes is kept and not applied.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use leasehold::client::{Ask, Error, PushAsk, Source};
 use rustix::process::Signal;
+use tokio::io::AsyncWriteExt;
 
 use crate::process::finish;
-use crate::rig::{Server, TIGHT, Watched, signal, signal_group, within};
+use crate::rig::{BOUND, Server, TIGHT, Watched, signal, signal_group, within};
 
 fn document(serial: u32, value: &str) -> String {
     format!(
@@ -112,4 +114,38 @@ async fn stopped_holder_ends_its_command_when_it_wakes_up() {
     holder.guard.must_end();
     assert_ne!(finish(holder.run).code, 0);
     drop(holder.lines);
+}
+
+/// Whoever checks the lease when a write begins, and not when it is committed, lets this one through.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn write_under_way_when_its_lease_ends_is_kept_as_a_draft() {
+    let server = Server::start(TIGHT);
+    server.lock_delay(Duration::ZERO);
+    let (late, other) = (document(2, &"late".repeat(100_000)), document(2, "other"));
+    let client = server.client();
+    let ask = |session| Ask { ttl: Some(Duration::from_secs(1)), wait: BOUND, ..Ask::exclusive("dev/app", session) };
+    let lease = client.acquire(&ask("late"), |_| ()).await.unwrap().reference;
+    client.push(&lease, &PushAsk::default(), &Source::from_bytes(document(1, "first")), |_| ()).await.unwrap();
+
+    let (mut pipe, reader) = tokio::io::duplex(1 << 20);
+    let (begun, mut begins) = tokio::sync::mpsc::channel(1);
+    let source = Source::from_reader(reader, late.len() as u64);
+    let ask_late = PushAsk::default();
+    let pushing = client.push(&lease, &ask_late, &source, |_| _ = begun.try_send(()));
+    let meanwhile = async {
+        let (first, rest) = late.as_bytes().split_at(300_000);
+        pipe.write_all(first).await.unwrap();
+        within("the write begins", begins.recv()).await.unwrap();
+        let lease = client.acquire(&ask("other"), |_| ()).await.unwrap().reference;
+        client.push(&lease, &PushAsk::default(), &Source::from_bytes(other.clone()), |_| ()).await.unwrap();
+        client.release(&lease, false).await.unwrap();
+        pipe.write_all(rest).await.unwrap();
+        drop(pipe);
+    };
+    let (pushed, ()) = tokio::join!(pushing, meanwhile);
+    let error = pushed.map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::LeaseLost(_)), "{error}");
+    let draft = error.draft().expect("the error names it");
+    assert_eq!(server.ok(&["state", "pull", "dev/app"]).out, other);
+    assert_eq!(server.ok(&["state", "pull", "dev/app", "--draft", draft]).out, late);
 }
