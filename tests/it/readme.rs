@@ -36,9 +36,8 @@ fn the_walk_through_a_crash_goes_as_the_readme_says() {
     let mut line = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.starts_with("listening on "), "{line}");
-    let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap_or_default());
-    let script = format!("set -eu\n{}", commands(walk));
-    let done = Command::new("bash").arg("-c").arg(&script).current_dir(folder.path()).env("PATH", path).output().unwrap();
+    let script = format!("set -eu\nPATH='{}':$PATH\n{}", binary.parent().unwrap().display(), commands(walk));
+    let done = Command::new("bash").arg("-c").arg(&script).current_dir(folder.path()).output().unwrap();
     server.kill().unwrap();
     server.wait().unwrap();
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
