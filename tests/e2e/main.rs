@@ -1,6 +1,6 @@
 //! The whole thing as its users run it: real servers, real processes and real kills. One behaviour per file.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests are tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "helpers of tests are tests")]
 #![allow(clippy::await_holding_lock, reason = "what was seen is judged when nobody writes to it any more")]
 
 mod dead_holder;
