@@ -30,7 +30,7 @@ pub enum Mode {
 pub struct Lock {
     /// The last token granted.
     pub last_token: Token,
-    /// Who holds it, in the order of their grants. Some may be past their deadline: [`Lock::settle`] tells.
+    /// Who holds it, in the order of their grants. Some may be past their deadline: [`Lock::seen_at`] tells.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub holders: Vec<Holder>,
     /// No grants before this time: the lock delay after a dead holder.
