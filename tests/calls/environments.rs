@@ -44,7 +44,7 @@ async fn settings_that_are_not_named_stay_and_bad_ones_change_nothing() {
         let set = |settings| pb::SetEnvironmentRequest { name: "dev".to_owned(), settings: Some(settings), request_id: id() };
         let request = set(pb::Settings { max_tickets: Some(7), ..Default::default() });
         let changed = api.environment().set(request.clone()).await.unwrap().into_inner();
-        let settings = changed.settings.clone().unwrap();
+        let settings = changed.settings.unwrap();
         assert_eq!((settings.max_tickets, settings.lock_delay_ms, changed.states), (Some(7), Some(15_000), 1));
         assert_eq!(api.environment().set(request).await.expect("a retry").into_inner(), changed);
         let cursor = api.cursor().await;

@@ -170,7 +170,7 @@ async fn deleted_state_reads_as_none_and_its_numbers_go_on() {
         refused(api.state().rollback(rollback("s", held.token, 2)).await, Code::NotFound, "STATE_NOT_FOUND");
         let list = |deleted| pb::ListStatesRequest { prefix: "dev".to_owned(), deleted, ..Default::default() };
         assert!(api.state().list(list(false)).await.unwrap().into_inner().states.is_empty());
-        assert_eq!(api.state().list(list(true)).await.unwrap().into_inner().states, [gone.clone()]);
+        assert_eq!(api.state().list(list(true)).await.unwrap().into_inner().states, std::slice::from_ref(&gone));
         assert_eq!(history(api, true, 0, 0).await.entries.len(), 2);
 
         // Created again: another format and a lower serial are fine, and numbers go on.
