@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests fail and tell like the tests themselves")]
 
 mod authorization;
+mod deadlines;
 mod documents;
 mod drafts;
 mod environments;
@@ -10,9 +11,11 @@ mod lease_secret;
 mod listing;
 mod loss;
 mod malformed;
+mod modes;
 mod names;
 mod page;
 mod queue;
+mod races;
 mod secrecy;
 mod shutdown;
 mod stale;
