@@ -128,6 +128,9 @@ pub struct Write {
     pub session: Session,
     pub token: Token,
     pub expect: Expect,
+    /// The caller named no expectation: `expect` is what was current a moment ago. A conflict then is no reason to keep a draft, but
+    /// to look again.
+    pub guessed: bool,
     /// None with a deletion only.
     pub content: Option<Content>,
     pub origin: Origin,

@@ -30,6 +30,7 @@ fn write(work: &mut Work<'_>, state: &StateName, write: &Write) -> Result<Reply,
     acceptable(work, write)?;
     match allowed(work, write) {
         Ok(()) => Ok(commit(work, state, write)),
+        Err(why @ Refusal::VersionConflict { .. }) if write.guessed => Err(why),
         Err(why) => Err(keep(work, state, write, why)),
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Event, EventKind};
 use super::ids::{TicketId, Token};
-use super::names::{Labels, Principal, Reason, Session};
+use super::names::{EnvironmentName, Labels, Principal, Reason, Session, StatePath};
 use super::settings::Settings;
 use super::time::{Context, StoreTime, WallTime};
 
@@ -196,6 +196,28 @@ pub(super) fn first_deadline(
         (Some(_), Mode::Shared) => Some(now.after(ctx.limits.unattended_shared)),
         (Some(_), Mode::Exclusive) if settings.unattended_expires => Some(now.after(ctx.limits.overdue)),
         (Some(_), Mode::Exclusive) => None,
+    }
+}
+
+/// A lock and where it is, for readers.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the words are those of the design; what is not plain is said")]
+pub struct LockRow {
+    pub environment: EnvironmentName,
+    pub path: StatePath,
+    pub lock: Lock,
+    /// Live tickets.
+    pub waiting: u32,
+    /// Why the environment grants nothing, if it does not.
+    pub frozen: Option<String>,
+}
+
+impl LockRow {
+    /// Whether anything happens on the lock at `now`.
+    #[must_use]
+    pub fn busy(&self, now: StoreTime) -> bool {
+        let seen = self.lock.clone().seen_at(now);
+        !seen.holders.is_empty() || seen.cooldown_until.is_some() || seen.frozen.is_some() || self.waiting > 0
     }
 }
 

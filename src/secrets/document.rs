@@ -145,12 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn damaged_and_shortened_skeletons_do_not_open() {
-        let skeleton = seal(&[b"secret stuff ".repeat(50), vec![9; 90]].concat()).skeleton;
+    fn damaged_skeletons_open_to_nothing_else_and_shortened_ones_not_at_all() {
+        let document = [b"secret stuff ".repeat(50), vec![9; 90]].concat();
+        let skeleton = seal(&document).skeleton;
         for at in 0..skeleton.len() {
             let mut bent = skeleton.clone();
             bent[at] ^= 0x40;
-            assert_eq!(open(&[&bent], 4096), Err(OpenError), "byte {at}");
+            // Some bits of a frame's header say nothing about its content: what opens is the document, or nothing.
+            assert!(open(&[&bent], 4096).is_ok_and(|opened| opened == document) || open(&[&bent], 4096).is_err(), "byte {at}");
             assert_eq!(open(&[&skeleton[..at]], 4096), Err(OpenError), "cut at {at}");
         }
     }

@@ -47,12 +47,17 @@ pub struct Upload {
     _flight: Option<OwnedSemaphorePermit>,
 }
 
+/// How often a write without expectation looks again before it is judged by what it saw last.
+const TRIES: u32 = 64;
+
 /// A write whose document is not ready yet: what all writes have in common.
 pub(super) struct Draftless<'a> {
     pub(super) state: &'a StateName,
     pub(super) session: Session,
     pub(super) token: Token,
     pub(super) expect: Expect,
+    /// Nobody asked for this expectation: it was read a moment ago.
+    pub(super) guessed: bool,
     pub(super) origin: Origin,
     pub(super) rewrite: bool,
     pub(super) inner_lock: Option<InnerLock>,
@@ -102,16 +107,25 @@ impl Service {
         let (content, pieces) = prepare(std::sync::Arc::clone(&keys), document, wanted).await?;
         self.stage(&content, pieces).await?;
         let request = push_digest(&keys, &push, content.digest);
-        let act = Draftless {
-            state: &push.state,
-            session: push.session,
-            token: push.token,
-            expect: push.expect.unwrap_or_else(|| Expect::of(current.as_ref())),
-            origin: Origin::Write,
-            rewrite: push.rewrite,
-            inner_lock: push.inner_lock,
-        };
-        self.write(principal, (push.id, request), act, Some(content)).await
+        let mut expect = push.expect.unwrap_or_else(|| Expect::of(current.as_ref()));
+        // Each conflict means that another write of the same lease went through: there is progress, and an end.
+        for tries in (0..TRIES).rev() {
+            let act = Draftless {
+                state: &push.state,
+                session: push.session.clone(),
+                token: push.token,
+                expect,
+                guessed: push.expect.is_none() && tries > 0,
+                origin: Origin::Write,
+                rewrite: push.rewrite,
+                inner_lock: push.inner_lock.clone(),
+            };
+            match self.write(principal.clone(), (push.id, request), act, Some(content.clone())).await {
+                Err(Error::Refused(Refusal::VersionConflict { current, .. })) if push.expect.is_none() => expect = current,
+                written => return written,
+            }
+        }
+        Err(Error::internal("a push without expectation met conflicts without end"))
     }
 
     /// Submits a write.
@@ -122,11 +136,12 @@ impl Service {
         write: Draftless<'_>,
         content: Option<Content>,
     ) -> Result<Written, Error> {
-        let Draftless { state, session, token, expect, origin, rewrite, inner_lock } = write;
+        let Draftless { state, session, token, expect, guessed, origin, rewrite, inner_lock } = write;
         let act = ContentAct::Write(Write {
             session,
             token,
             expect,
+            guessed,
             content,
             origin,
             rewrite,

@@ -139,7 +139,16 @@ fn draftless<'a>(
     rewrite: bool,
     inner_lock: Option<InnerLock>,
 ) -> Draftless<'a> {
-    Draftless { state: &under.state, session: under.session.clone(), token: under.token, expect, origin, rewrite, inner_lock }
+    Draftless {
+        state: &under.state,
+        session: under.session.clone(),
+        token: under.token,
+        expect,
+        guessed: under.expect.is_none(),
+        origin,
+        rewrite,
+        inner_lock,
+    }
 }
 
 fn text(under: &Under) -> String {

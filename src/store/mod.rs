@@ -13,8 +13,9 @@ use crate::domain::document::{DraftMeta, VersionMeta};
 use crate::domain::environment::Environment;
 use crate::domain::event::Recorded;
 use crate::domain::ids::{BodyId, DraftId, HistoryId, Revision, Version};
-use crate::domain::lock::{Lock, Ticket};
-use crate::domain::names::{EnvironmentName, Prefix, StateName, StatePath};
+pub use crate::domain::lock::LockRow;
+use crate::domain::lock::Ticket;
+use crate::domain::names::{EnvironmentName, Prefix, StateName};
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::Limits;
 use crate::domain::time::StoreTime;
@@ -106,19 +107,6 @@ pub enum Rows {
     Drafts(Vec<DraftMeta>),
 }
 
-/// A lock and where it is.
-#[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the words are those of the design; what is not plain is said")]
-pub struct LockRow {
-    pub environment: EnvironmentName,
-    pub path: StatePath,
-    pub lock: Lock,
-    /// Live tickets.
-    pub waiting: u32,
-    /// Why the environment grants nothing, if it does not.
-    pub frozen: Option<String>,
-}
-
 /// The engine failed; the rules were not asked, or what they decided is not kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -134,12 +122,4 @@ pub enum StoreError {
     /// Any other failure of the engine: nothing was changed. The text is for the log, never for callers.
     #[error("the store failed: {0}")]
     Engine(String),
-}
-
-impl LockRow {
-    /// Whether anything happens on the lock at `now`.
-    pub(crate) fn busy(&self, now: StoreTime) -> bool {
-        let seen = self.lock.clone().seen_at(now);
-        !seen.holders.is_empty() || seen.cooldown_until.is_some() || seen.frozen.is_some() || self.waiting > 0
-    }
 }

@@ -105,6 +105,7 @@ pub(crate) fn writes(session: &str, token: Token, expect: Expect, content: Conte
         expect,
         content: Some(content),
         origin: Origin::Write,
+        guessed: false,
         rewrite: false,
         inner_lock: None,
         etag: Etag(fresh()),

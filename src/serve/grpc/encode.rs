@@ -7,13 +7,12 @@ use crate::domain::document::{DraftMeta, Expect, Origin, VersionMeta};
 use crate::domain::environment::Environment;
 use crate::domain::event::{EventKind, Recorded};
 use crate::domain::format::Format;
-use crate::domain::lock::{End, Holder, Mode, Ticket};
+use crate::domain::lock::{End, Holder, LockRow, Mode, Ticket};
 use crate::domain::names::{EnvironmentName, Labels, StateName};
 use crate::domain::refusal::HeldBy;
 use crate::domain::time::StoreTime;
 use crate::pb::v1 as pb;
 use crate::service::leases::Granted;
-use crate::store::LockRow;
 
 pub(super) fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)

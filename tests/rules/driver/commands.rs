@@ -123,6 +123,7 @@ fn domain_write(actor: Actor, write: &Write, body: BodyId) -> command::Write {
             Origin::Promote(draft) => DomainOrigin::Promote(DraftId(draft.to_be_bytes())),
             Origin::Delete => DomainOrigin::Delete,
         },
+        guessed: false,
         rewrite: write.rewrite,
         inner_lock: None,
         etag: Etag(write.etag.to_be_bytes()),
