@@ -24,7 +24,7 @@ pub(super) const ALL: [(u8, Invariant); 14] = [
 ];
 
 /// Invariant 12: "Steps of any wall clock change no decision, restart and failover included": the same script without them is answered the same
-/// and tells the same. Tokens carry an epoch that may come from a wall clock: their order counts.
+/// and tells the same. Tokens and tickets carry an epoch that may come from a wall clock: their order counts.
 pub(crate) fn same_without_wall_steps(with: &History, without: &History) -> Vec<Violation> {
     let violation = |record: usize, what: String| vec![Violation { invariant: 12, record, what }];
     if with.0.len() != without.0.len() {
@@ -43,38 +43,61 @@ pub(crate) fn same_without_wall_steps(with: &History, without: &History) -> Vec<
     Vec::new()
 }
 
-fn ranks(history: &History) -> Vec<u64> {
-    let granted = |what: &What| match what {
-        What::Granted { token, .. } => Some(*token),
-        _ => None,
-    };
-    let tokens: BTreeSet<_> = history.0.iter().flat_map(|record| &record.events).filter_map(|seen| granted(&seen.what)).collect();
-    tokens.into_iter().collect()
+/// The order of the numbers that carry an epoch.
+struct Ranks {
+    tokens: Vec<u64>,
+    tickets: Vec<u64>,
 }
 
-fn shape(reply: &Reply, ranks: &[u64]) -> Reply {
-    let rank = |token: u64| ranks.binary_search(&token).map_or(token, |at| at as u64);
+impl Ranks {
+    fn token(&self, token: &mut u64) {
+        *token = self.tokens.binary_search(token).map_or(*token, |at| at as u64);
+    }
+
+    fn ticket(&self, ticket: &mut u64) {
+        *ticket = self.tickets.binary_search(ticket).map_or(*ticket, |at| at as u64);
+    }
+}
+
+fn ranks(history: &History) -> Ranks {
+    let (mut tokens, mut tickets) = (BTreeSet::new(), BTreeSet::new());
+    for seen in history.0.iter().flat_map(|record| &record.events) {
+        match seen.what {
+            What::Granted { token, .. } => drop(tokens.insert(token)),
+            What::Queued { ticket, .. } => drop(tickets.insert(ticket)),
+            _ => {}
+        }
+    }
+    Ranks { tokens: tokens.into_iter().collect(), tickets: tickets.into_iter().collect() }
+}
+
+fn shape(reply: &Reply, ranks: &Ranks) -> Reply {
     let mut reply = reply.clone();
     match &mut reply {
-        Reply::Held { token, .. } | Reply::Renewed { token, .. } => *token = rank(*token),
+        Reply::Held { token, .. } | Reply::Renewed { token, .. } => ranks.token(token),
+        Reply::Queued { ticket, .. } => ranks.ticket(ticket),
         Reply::Broken { tokens, then } => {
-            tokens.iter_mut().for_each(|token| *token = rank(*token));
+            tokens.iter_mut().for_each(|token| ranks.token(token));
             if let Some(then) = then {
                 **then = shape(then, ranks);
             }
         }
-        Reply::Wrote { version, .. } => version.token = rank(version.token),
-        Reply::Versions(versions) => versions.iter_mut().for_each(|version| version.token = rank(version.token)),
+        Reply::Wrote { version, .. } => ranks.token(&mut version.token),
+        Reply::Versions(versions) => versions.iter_mut().for_each(|version| ranks.token(&mut version.token)),
         _ => {}
     }
     reply
 }
 
-fn told(what: &What, ranks: &[u64]) -> What {
-    let rank = |token: u64| ranks.binary_search(&token).map_or(token, |at| at as u64);
+fn told(what: &What, ranks: &Ranks) -> What {
     let mut what = what.clone();
     match &mut what {
-        What::Granted { token, .. } | What::Ended { token, .. } | What::Version { token, .. } => *token = rank(*token),
+        What::Granted { token, ticket, .. } => {
+            ranks.token(token);
+            ticket.iter_mut().for_each(|ticket| ranks.ticket(ticket));
+        }
+        What::Ended { token, .. } | What::Version { token, .. } => ranks.token(token),
+        What::Queued { ticket, .. } | What::Gone { ticket } => ranks.ticket(ticket),
         _ => {}
     }
     what
