@@ -335,7 +335,7 @@ impl<V: Visitor> Scanner<'_, V> {
         Ok(())
     }
 
-    /// The code unit of the `\uXXXX` at `at`.
+    /// The code unit of the four digits after `\u` at `at`.
     fn unit(&self, at: usize) -> Result<u32, JsonError> {
         let digits = self.document.get(at + 2..at + 6);
         digits.and_then(hexadecimal).ok_or(JsonError { at, kind: JsonErrorKind::BadEscape })
