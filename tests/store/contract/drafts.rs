@@ -93,8 +93,10 @@ on_every_engine! {
         assert!(matches!(rig.submit(content("dev/app", ContentAct::DiscardDraft(one))), Err(Refusal::DraftNotFound(_))));
     }
 
-    fn longest_draft_life_is_for_ever(rig) {
-        rig.submit(set(SettingsChange { draft_life: Some(Duration::MAX), ..SettingsChange::default() })).unwrap();
+    fn longest_draft_life_is_kept_and_a_longer_one_is_refused(rig) {
+        let life = |draft_life| set(SettingsChange { draft_life: Some(draft_life), ..SettingsChange::default() });
+        assert!(matches!(rig.submit(life(Duration::MAX)), Err(Refusal::SettingOutOfRange { .. })));
+        rig.submit(life(Duration::from_secs(10 * 365 * 24 * 3600))).unwrap();
         let one = keep(&rig, Token(1), b"one");
         rig.restart();
         assert_eq!(ids(&rig), [one]);
