@@ -123,7 +123,9 @@ impl Service {
     ) -> Result<u64, Error> {
         // Its key goes with it, and a retry has to be recognised afterwards.
         let digest = keys::server_digest(&self.master, &[b"delete", format!("{name} {force}").as_bytes()]);
-        match self.environment_act(caller, id, digest, name, EnvironmentAct::Delete { force }).await? {
+        let deleted = self.environment_act(caller, id, digest, name.clone(), EnvironmentAct::Delete { force }).await;
+        self.forget_keys(&name);
+        match deleted? {
             Reply::EnvironmentDeleted { states } => Ok(states),
             _ => Err(Error::internal("an environment act answered otherwise")),
         }

@@ -1,12 +1,13 @@
 //! Use cases: build a command, submit it, shape the reply. Nothing is decided here; doors call it, stores answer it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
 use crate::domain::command::{Act, Command};
 use crate::domain::decision::Reply;
-use crate::domain::ids::{EnvironmentId, KeyedDigest, RequestId, Token};
+use crate::domain::ids::{KeyedDigest, RequestId, Token};
 use crate::domain::names::{EnvironmentName, Principal, Session, StateName};
 use crate::secrets::keys::{self, EnvironmentKeys};
 use crate::secrets::master::Master;
@@ -64,7 +65,10 @@ pub struct LeaseSecret {
 pub struct Service {
     store: Arc<dyn Store>,
     master: Master,
-    keys: DashMap<EnvironmentId, Arc<EnvironmentKeys>>,
+    /// Opened keys by name; nothing but a deletion ever changes them.
+    keys: DashMap<EnvironmentName, Arc<EnvironmentKeys>>,
+    /// How many deletions there were: keys read across one are not kept.
+    deletions: AtomicU64,
     hub: Arc<hub::Hub>,
     bounds: Bounds,
     flights: Arc<tokio::sync::Semaphore>,
@@ -85,6 +89,7 @@ impl Service {
             store,
             master,
             keys: DashMap::new(),
+            deletions: AtomicU64::new(0),
             bounds,
             flights: Arc::new(tokio::sync::Semaphore::new(usize::try_from(permits).expect("a u32 fits usize"))),
             permits,
@@ -122,19 +127,29 @@ impl Service {
 
     /// The keys of an environment.
     async fn keys(&self, environment: &EnvironmentName) -> Result<Arc<EnvironmentKeys>, Error> {
+        if let Some(keys) = self.keys.get(environment) {
+            return Ok(Arc::clone(&keys));
+        }
+        let before = self.deletions.load(Ordering::SeqCst);
         let Rows::Environments(found) = self.store.select(Query::Environments(Some(environment.clone()))).await? else {
             return Err(Error::internal("environments answered with other rows"));
         };
         let missing = || crate::domain::refusal::Refusal::EnvironmentNotFound(environment.clone());
         let (found, _) = found.into_iter().next().ok_or_else(missing)?;
-        if let Some(keys) = self.keys.get(&found.id) {
-            return Ok(Arc::clone(&keys));
-        }
         let keys = keys::open(&self.master, found.id, &found.wrapped_secret)
             .map_err(|_| Error::internal("the environment's secret does not open with this master key"))?;
         let keys = Arc::new(keys);
-        self.keys.insert(found.id, Arc::clone(&keys));
+        self.keys.insert(environment.clone(), Arc::clone(&keys));
+        if self.deletions.load(Ordering::SeqCst) != before {
+            self.keys.remove(environment);
+        }
         Ok(keys)
+    }
+
+    /// An environment was, or may have been, deleted: a namesake has other keys.
+    fn forget_keys(&self, environment: &EnvironmentName) {
+        self.deletions.fetch_add(1, Ordering::SeqCst);
+        self.keys.remove(environment);
     }
 
     async fn submit(&self, principal: Principal, request: Option<(RequestId, KeyedDigest)>, act: Act) -> Result<Reply, Error> {
