@@ -71,10 +71,12 @@ pub fn routes(door: &Door) -> (Router, tonic_health::server::HealthReporter) {
     let reflection = |register: fn(&[u8]) -> tonic_reflection::server::Builder<'_>| register(crate::pb::DESCRIPTORS);
     let v1 = reflection(|set| tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(set))
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors are compiled in");
     let v1alpha = reflection(|set| tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(set))
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         .build_v1alpha()
         .expect("the descriptors are compiled in");
     let (reporter, health) = tonic_health::server::health_reporter();
