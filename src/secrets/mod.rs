@@ -5,5 +5,7 @@
 //! the shape that sealing needs. Digests are keyed from the start.
 
 pub mod document;
+pub mod hole;
 pub mod keys;
 pub mod master;
+pub mod path;
