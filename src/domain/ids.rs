@@ -96,6 +96,10 @@ id16! {
     BodyId
 }
 id16! {
+    /// A data key, whatever it is wrapped to.
+    DataKeyId
+}
+id16! {
     /// A draft.
     DraftId
 }

@@ -4,6 +4,7 @@
 //! and the sealed values of its holes. Today no value is cut out and the skeleton is compressed, not encrypted; what the store keeps has
 //! the shape that sealing needs. Digests are keyed from the start.
 
+pub mod data_key;
 pub mod document;
 pub mod hole;
 pub mod keys;
