@@ -29,7 +29,8 @@ fn break_sends_the_expected_token() {
 
 /// `lease break` with a person at the terminal, up to the question, which says whose lease it is about.
 fn asked(server: &FakeServer, more: &[&str]) -> Terminal {
-    let mut terminal = Terminal::start(server.leasehold(&[&["lease", "break", "dev/app", "--reason", "stuck"], more].concat()));
+    let args = [&["lease", "break", "dev/app", "--reason", "stuck"], more].concat();
+    let mut terminal = Terminal::start_interruptible(&server.leasehold(&args));
     terminal.shows(&format!("break the lease of ci@runner-3 on dev/app (token {FENCE})? [y/N] "));
     for shown in ["token:ci", "runner-3", "ci-1", &FENCE.to_string()] {
         terminal.shows(shown);

@@ -44,6 +44,19 @@ impl Terminal {
         Self::start_with(command, |command| command.stderr(Stdio::piped()))
     }
 
+    /// The same with Ctrl-C as a shell leaves it: what ran the tests may ignore it, and that is inherited.
+    pub(crate) fn start_interruptible(command: &Command) -> Self {
+        let mut whole = Command::new("env");
+        whole.arg("--default-signal=INT").arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => whole.env(name, value),
+                None => whole.env_remove(name),
+            };
+        }
+        Self::start(whole)
+    }
+
     fn start_with(
         mut command: Command,
         change: impl FnOnce(pty_process::blocking::Command) -> pty_process::blocking::Command,
