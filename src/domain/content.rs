@@ -70,9 +70,10 @@ fn acceptable(work: &Work<'_>, write: &Write) -> Result<(), Refusal> {
 
 /// The checks whose failure keeps the document as a draft.
 fn allowed(work: &mut Work<'_>, write: &Write) -> Result<(), Refusal> {
-    let exists = work.snapshot.current.as_ref().is_some_and(|current| !current.deleted());
+    // A deleted state has versions, too: a plan may begin a state, not bring one back.
+    let begun = work.snapshot.current.is_some();
     let holder = own_holder(work, &write.session, write.token)?;
-    if holder.mode == Mode::Shared && exists {
+    if holder.mode == Mode::Shared && begun {
         return Err(Refusal::LeaseShared(write.token));
     }
     let current = Expect::of(work.snapshot.current.as_ref());

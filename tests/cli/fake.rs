@@ -23,6 +23,8 @@ use crate::process::leasehold;
 
 pub(crate) const TOKEN: &str = "lh_test";
 pub(crate) const DOCUMENT: &str = "{ \"serial\" : 3 }\n \n";
+/// The size of a document that is worth a progress bar.
+pub(crate) const LARGE: usize = 6_000_000;
 /// Above 2⁵³: what a JSON number cannot carry.
 pub(crate) const FENCE: u64 = (1 << 60) + 1;
 
@@ -276,6 +278,12 @@ impl StateService for Fake {
         }
         let unchanged = request.unless_etag == "e4";
         let size = if unchanged { 0 } else { DOCUMENT.len() as u64 };
+        if request.state == "dev/large" {
+            let info = PullInfo { version: Some(version(&request.state)), size: LARGE as u64, ..PullInfo::default() };
+            let chunk = || pull_response::Part::Chunk(Chunk { data: vec![b' '; LARGE / 24].into() });
+            let parts = std::iter::once(pull_response::Part::Info(info)).chain(std::iter::repeat_with(chunk).take(24));
+            return Ok(Response::new(Box::pin(tokio_stream::iter(parts.map(|part| Ok(PullResponse { part: Some(part) }))))));
+        }
         let info = PullInfo { version: Some(version(&request.state)), unchanged, size, draft: None };
         let mut parts = vec![pull_response::Part::Info(info)];
         if request.state == "dev/cut" {

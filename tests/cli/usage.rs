@@ -41,7 +41,7 @@ fn lease_that_is_not_named_says_how_to_name_it() {
 fn help_goes_to_stdout_and_documents_the_exit_codes() {
     let ended = end(&mut leasehold(&["--help"]));
     assert_eq!(ended.code, 0);
-    assert!(ended.out.contains("6 lease lost") && !ended.out.contains("__guard"), "{}", ended.out);
+    assert!(ended.out.contains("\n  6 lease lost   7 unavailable   128 + n ") && !ended.out.contains("__guard"), "{}", ended.out);
 }
 
 #[test]

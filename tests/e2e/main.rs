@@ -19,5 +19,6 @@ mod shim;
 mod start_refused;
 mod stopped_holder;
 mod terraform;
+mod unclear_commit;
 mod waiters;
 mod watching;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use leasehold::domain::command::{Act, ContentAct, LockAct};
 use leasehold::domain::decide;
 use leasehold::domain::decision::{Change, Decision, Snapshot};
+use leasehold::domain::lock::{Holder, Mode};
 use leasehold::domain::time::{Context, StoreTime, WallTime};
 use leasehold::store::clock::{ManualSource, Source};
 
@@ -88,6 +89,27 @@ planted! {
             (write.token, write.session, command.principal) = (holder.token, holder.session.clone(), holder.principal.clone());
         }
         decide(snapshot, &command, ctx)
+    }
+}
+
+planted! {
+    /// A deleted state is taken for one without versions, which a shared holder may write.
+    shared_write_that_brings_a_state_back breaks 3: |mut snapshot, command, ctx| {
+        let deleted = snapshot.current.as_ref().is_some_and(|current| current.deleted());
+        let token = match &command.act {
+            Act::Content(_, act) => match &**act {
+                ContentAct::Write(write) => Some(write.token),
+                _ => None,
+            },
+            _ => None,
+        };
+        let shared = |holder: &&mut Holder| deleted && Some(holder.token) == token && holder.mode == Mode::Shared;
+        let Some(holder) = snapshot.lock.holders.iter_mut().find(shared) else { return decide(snapshot, command, ctx) };
+        holder.mode = Mode::Exclusive;
+        let mut decision = decide(snapshot, command, ctx);
+        let holders = locks(&mut decision).flat_map(|lock| &mut lock.holders);
+        holders.filter(|holder| Some(holder.token) == token).for_each(|holder| holder.mode = Mode::Shared);
+        decision
     }
 }
 

@@ -1,4 +1,4 @@
-//! Shims for the C library (`LD_PRELOAD`): one records what a process asks of its files and sockets, one makes a sync fail. This module
+//! Shims for the C library (`LD_PRELOAD`): one records what a process asks of its files and sockets, one makes a sync (or a write) fail. This module
 //! compiles them, runs programs under them, and reads the record. For any test binary: `#[path = "../shim/mod.rs"] mod shim;`.
 
 use std::path::{Path, PathBuf};
@@ -74,7 +74,7 @@ impl Shim {
         command.env("LD_PRELOAD", self.library()).env("SHIM_DIR", folder).env("SHIM_LOG", log);
     }
 
-    /// Makes a program's next sync of a log fail once `trigger` exists.
+    /// Makes a program's next sync of a log fail once `trigger` exists; what is in that file may say more (`fault.c`).
     pub(crate) fn fail(&self, command: &mut Command, trigger: &Path) {
         command.env("LD_PRELOAD", self.library()).env("SHIM_FAULT", trigger);
     }

@@ -21,7 +21,8 @@ Environment:
 Inside `run` LEASEHOLD_STATE, LEASEHOLD_SESSION and LEASEHOLD_FENCE name the lease of the command.
 
 Exit codes:
-  0 done   1 failed   2 usage   3 refused   4 not found   5 conflict or held   6 lease lost   7 unavailable";
+  0 done   1 failed, or you did not say yes   2 usage   3 refused   4 not found   5 conflict or held
+  6 lease lost   7 unavailable   128 + n ended by signal n (130: Ctrl-C)";
 
 /// State, locks and secrets for infrastructure as code.
 #[derive(Debug, Parser)]

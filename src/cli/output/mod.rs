@@ -106,7 +106,9 @@ pub(crate) fn confirm(question: &str) -> Option<bool> {
     }
     let _ = write!(io::stderr().lock(), "{question} [y/N] ");
     let mut answer = String::new();
-    io::stdin().read_line(&mut answer).ok()?;
+    if io::stdin().read_line(&mut answer).ok()? == 0 {
+        note("");
+    }
     Some(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 

@@ -9,7 +9,7 @@ use leasehold::client::{ApiToken, Client, Settings};
 use rustix::process::Signal;
 use zeroize::Zeroizing;
 
-use super::signal;
+use super::{Watched, signal};
 use crate::process::{Ended, end, leasehold};
 
 /// Bounds low enough for tests.
@@ -77,6 +77,14 @@ impl Server {
         assert!(child.wait().unwrap().success(), "{}", self.logged());
     }
 
+    /// Waits until it has ended by itself; its exit code.
+    #[track_caller]
+    pub(crate) fn ends(&mut self) -> Option<i32> {
+        Watched::new(self.pid()).must_end();
+        let (mut child, _) = self.running.take().expect("it runs");
+        child.wait().unwrap().code()
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.running.as_ref().expect("it runs").0.id()
     }
@@ -111,6 +119,11 @@ impl Server {
         let settings =
             Settings { server: self.address.clone(), token: Some(token), patience: super::BOUND, ..Settings::default() };
         Client::connect(settings).unwrap()
+    }
+
+    /// Where it is, and the token for it: for calls that the client library would not make.
+    pub(crate) fn door(&self) -> (String, String) {
+        (format!("http://{}", self.address), self.token.clone())
     }
 
     pub(crate) fn lock_delay(&self, delay: Duration) {

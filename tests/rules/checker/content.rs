@@ -6,7 +6,7 @@ use crate::history::{Call, Mode, Origin, Reply, Version, View, What};
 
 /// Invariant 3: "A version's token was live at its commit; tokens never decrease along versions."
 ///
-/// And it was its writer's, exclusive, or shared on a state that had no content.
+/// And it was its writer's, exclusive, or shared on a state that had no version, not even one that deleted it.
 pub(super) fn token_live_at_commit(look: &Look<'_>) -> Result<(), String> {
     let at = look.record.at;
     walk(look, |facts, what, lock| {
@@ -14,9 +14,9 @@ pub(super) fn token_live_at_commit(look: &Look<'_>) -> Result<(), String> {
         let Call::Write { actor, write, .. } = &look.record.call else { return Err("a version without a write".to_owned()) };
         let facts = &facts.locks[lock];
         let holder = facts.live_holders(at).find(|holder| holder.token == *token);
-        let empty = facts.versions.last().is_none_or(|last| last.deleted);
+        let first = facts.versions.is_empty();
         let right = write.token == *token
-            && holder.is_some_and(|holder| holder.actor == *actor && (holder.mode == Mode::Exclusive || empty));
+            && holder.is_some_and(|holder| holder.actor == *actor && (holder.mode == Mode::Exclusive || first));
         demand(right, || format!("{token} wrote at {at} as {:?} for {actor}, who showed {}", holder, write.token))?;
         demand(*token >= facts.last_written, || format!("{token} wrote after {}", facts.last_written))
     })

@@ -162,6 +162,24 @@ rule!(shared_lease_writes_the_first_version_only, |w: &mut World| {
     assert_eq!(refused(&w.write(ALICE, token)), "LEASE_SHARED");
 });
 
+rule!(shared_lease_does_not_bring_a_deleted_state_back, |w: &mut World| {
+    let exclusive = w.hold(BOB, EXCLUSIVE);
+    w.write(BOB, exclusive);
+    let delete = Write { origin: Origin::Delete, bytes: None, terraform: None, ..w.next(exclusive) };
+    assert_eq!(wrote(&w.put(BOB, delete)), 2);
+    w.release(BOB, exclusive);
+    let token = w.hold(ALICE, SHARED);
+    w.pause();
+    let reply = w.write(ALICE, token);
+    assert_eq!(refused(&reply), "LEASE_SHARED");
+    assert_eq!(w.driver.drafts_of(LOCK), [draft(&reply)]);
+    let promote = Write { origin: Origin::Promote(draft(&reply)), ..w.next(token) };
+    assert_eq!(refused(&w.put(ALICE, promote)), "LEASE_SHARED");
+    w.release(ALICE, token);
+    let exclusive = w.hold(BOB, EXCLUSIVE);
+    assert_eq!(wrote(&w.write(BOB, exclusive)), 3);
+});
+
 rule!(unattended_exclusive_lease_lives_until_it_is_broken, |w: &mut World| {
     let token = w.hold(ALICE, Ask { unattended: true, ..EXCLUSIVE });
     w.pass(39_000);
