@@ -115,8 +115,7 @@ impl Joiner {
     pub fn feed<'t>(&mut self, holes: &[StoredHole], mut text: &'t [u8], put: &mut impl FnMut(Part<'t>)) {
         while let Some(hole) = holes.get(self.next) {
             let before = usize::try_from(hole.at.saturating_sub(self.given)).unwrap_or(usize::MAX);
-            // A hole at the very end waits for more text, or for `finish`.
-            let Some((head, rest)) = text.split_at_checked(before).filter(|(_, rest)| !rest.is_empty()) else { break };
+            let Some((head, rest)) = text.split_at_checked(before) else { break };
             if !head.is_empty() {
                 put(Part::Text(head));
             }

@@ -2,9 +2,13 @@
 
 use std::collections::HashSet;
 
+use chacha20poly1305::aead::{Aead, Payload};
+use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
+
 use super::*;
 use crate::secrets::seal::mac::{VersionMac, mac};
-use crate::secrets::seal::value::open_value;
+use crate::secrets::seal::piece::{BEFORE, Lock, PartOf};
+use crate::secrets::seal::value::{TAG, context, nonce, open_value};
 
 /// Every form of `bytes` with one bit changed.
 fn bent(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
@@ -60,6 +64,35 @@ fn values_open_nowhere_else() {
     assert_eq!(open(&renamed, &binding(1, 2), JsonType::String, &key, &sealed), Err(OpenError), "the key under another name");
 }
 
+/// Somebody has K_enc, or the cipher does not commit: what it takes for authentic must still be what sealing makes.
+#[test]
+fn values_that_sealing_does_not_make_are_refused_though_authentic() {
+    let path = Path::root().child(StepKind::Key, b"password");
+    let (keys, binding) = (keys(1), binding(1, 2));
+    let context = context(keys.id(), &binding, JsonType::String, &path);
+    let open = |nonce: [u8; TAG], padded: &[u8]| {
+        let key = XChaCha20Poly1305::new(&keys.keys.encryption.into());
+        let sealed = key.encrypt(&nonce.into(), Payload { msg: padded, aad: &context }).unwrap();
+        open_value(&keys, &binding, JsonType::String, &path, &[&nonce[..], &sealed].concat()).map(|token| token.to_vec())
+    };
+    let padded = |length: u32, token: &[u8], size: usize| {
+        let mut padded = [&length.to_be_bytes()[..], token].concat();
+        padded.resize(size, 0);
+        padded
+    };
+    let right = nonce(&keys, &context, b"\"x\"");
+    assert_eq!(open(right, &padded(3, b"\"x\"", 32)).as_deref(), Ok(&b"\"x\""[..]));
+    assert_eq!(open(nonce(&keys, &context, b"\"y\""), &padded(3, b"\"x\"", 32)), Err(OpenError), "the nonce of another token");
+    assert_eq!(open([7; TAG], &padded(3, b"\"x\"", 32)), Err(OpenError), "a nonce of nothing");
+    assert_eq!(open(right, &padded(3, b"\"x\"\0\0\x01", 32)), Err(OpenError), "padding that is not zero");
+    for size in [0, 3, 7, 31, 34, 64] {
+        assert_eq!(open(right, &padded(3, b"\"x\"", size)), Err(OpenError), "padded to {size}");
+    }
+    for length in [29, 32, u32::MAX] {
+        assert_eq!(open(right, &padded(length, b"\"x\"", 32)), Err(OpenError), "a length of {length}");
+    }
+}
+
 #[test]
 fn skeletons_with_any_bit_changed_are_refused() {
     let (document, holes) = sample();
@@ -90,6 +123,29 @@ fn skeletons_open_nowhere_else() {
             assert_eq!(opened.is_ok(), sealed_as == opened_as, "sealed as {sealed_as:?}, opened as {opened_as:?}");
         }
         assert!(open(&keys(2), sealed_as, &sealed.pieces).is_err(), "another key");
+    }
+}
+
+/// By the associated data alone, whatever is in it.
+#[test]
+fn pieces_open_under_their_number_only() {
+    let lock = Lock::of(&keys(1), &body(7));
+    let mut piece = vec![0; BEFORE + 5];
+    lock.close(&mut piece, PartOf::Text, 3, 9, [1; 24]);
+    let open = |change: &dyn Fn(&mut Vec<u8>), number| {
+        let mut piece = piece.clone();
+        change(&mut piece);
+        lock.open(&mut piece, number).map(|(part, count)| (part, count, piece[BEFORE..].to_vec()))
+    };
+    assert_eq!(open(&|_| {}, 3), Ok((PartOf::Text, 9, vec![0; 5])));
+    for number in [0, 2, 4, 8, 9, u32::MAX] {
+        assert_eq!(open(&|_| {}, number), Err(OpenError), "as number {number}");
+    }
+    assert_eq!(open(&|piece| piece[1] = PartOf::Head as u8, 3), Err(OpenError), "as part of the head");
+    assert_eq!(open(&|piece| piece[5] = 10, 3), Err(OpenError), "as one of ten");
+    assert_eq!(open(&|piece| piece[0] = 3, 3), Err(OpenError), "in another format");
+    for length in 0..piece.len() {
+        assert_eq!(open(&|piece| piece.truncate(length), 3), Err(OpenError), "cut at {length}");
     }
 }
 

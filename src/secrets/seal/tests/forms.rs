@@ -137,6 +137,21 @@ fn heads_whose_parts_do_not_fit_are_neither_read_nor_sealed() {
     assert_eq!(seal_skeleton(&keys(1), &body(1), &sound, &[b"tex"]), Err(SealError::Places), "another text");
 }
 
+/// Steps that a path has in common with the one before, written out: another encoding of the same head.
+#[test]
+fn heads_that_repeat_what_they_could_share_are_refused() {
+    let root = Path::root().child(StepKind::Key, b"ab");
+    let hole = |path| StoredHole { at: 0, kind: JsonType::Bool, reason: Reason::Shape, path, ordinal: 0 };
+    let holes = vec![hole(root.child(StepKind::Key, b"c")), hole(root.child(StepKind::Key, b"d"))];
+    let encoded = Head { size: 10, text_size: 4, holes, overflow: false }.encode();
+    let (shared, repeated) = (&[1, 1, 1, 1, b'd'][..], &[0, 2, 1, 2, b'a', b'b', 1, 1, b'd'][..]);
+    let rest = encoded.strip_suffix(shared).unwrap();
+    assert!(Head::decode(&encoded).is_ok());
+    assert_eq!(Head::decode(&[rest, repeated].concat()), Err(OpenError));
+    assert_eq!(Head::decode(&[rest, &[2, 1, 1, 1, b'd']].concat()).map(|head| head.holes[1].path.steps().count()), Ok(3));
+    assert_eq!(Head::decode(&[rest, &[3, 0]].concat()), Err(OpenError), "more steps than there are");
+}
+
 #[test]
 fn tokens_of_4_gib_are_refused() {
     assert_eq!(length_of((1 << 32) - 1), Ok(u32::MAX));

@@ -61,6 +61,16 @@ fn skeletons_of_many_pieces_open_in_their_order_only() {
     assert!(open(&keys(1), &body(7), &mixed).is_err(), "the end of a shorter one");
 }
 
+/// The whole of it may be a hole: then there is nothing to miss.
+#[test]
+fn skeletons_without_text_need_their_pieces_too() {
+    let hole = StoredHole { at: 0, kind: JsonType::Opaque, reason: Reason::Whole, path: Path::root(), ordinal: 0 };
+    let head = Head { size: 5, text_size: 0, holes: vec![hole], overflow: false };
+    let pieces = seal_skeleton(&keys(1), &body(7), &head, &[]).unwrap();
+    assert_eq!(open(&keys(1), &body(7), &pieces).map(|(opened, text)| (opened.head, text)), Ok((head, Vec::new())));
+    assert_eq!(open(&keys(1), &body(7), &pieces[..1]).err(), Some(OpenError));
+}
+
 #[test]
 fn readers_that_stop_are_left_in_peace() {
     let text = vec![b' '; 3_000_000];
