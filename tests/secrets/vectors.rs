@@ -1,5 +1,7 @@
 //! The formats stand still: `tests/vectors/` was computed from `docs/sealing.md` by other code than this.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like the tests themselves")]
+
 use std::path::PathBuf;
 
 use leasehold::domain::format::Format;

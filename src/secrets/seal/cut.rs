@@ -76,7 +76,7 @@ impl Cut<'_> {
     }
 }
 
-/// The document again: `tokens[i]` at `at[i]` of the text.
+/// The document again: `tokens[i]` in `holes[i]`.
 ///
 /// # Panics
 /// If there are not as many of each, or a place is beyond the text.

@@ -24,8 +24,8 @@ proptest! {
 
 /// A head and a text of several pieces each.
 fn large() -> (Head, Vec<u8>) {
-    let names = noise(20_000 * 24);
-    let holes = names.chunks(24).enumerate().map(|(n, name)| StoredHole {
+    let names = noise(600 * 800);
+    let holes = names.chunks(800).enumerate().map(|(n, name)| StoredHole {
         at: n as u64 * 2,
         kind: JsonType::String,
         reason: Reason::Spread,
