@@ -10,3 +10,4 @@ pub mod hole;
 pub mod keys;
 pub mod master;
 pub mod path;
+pub mod seal;

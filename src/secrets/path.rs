@@ -37,6 +37,30 @@ pub enum StepKind {
     Urn = 13,
 }
 
+impl StepKind {
+    /// The kind with this number.
+    #[must_use]
+    pub fn of(number: u8) -> Option<Self> {
+        [
+            Self::Key,
+            Self::Index,
+            Self::Section,
+            Self::Module,
+            Self::Mode,
+            Self::Type,
+            Self::Name,
+            Self::NumberKey,
+            Self::TextKey,
+            Self::Deposed,
+            Self::Ordinal,
+            Self::Whole,
+            Self::Urn,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == number)
+    }
+}
+
 /// The place of a value.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Path(Vec<u8>);
@@ -144,22 +168,7 @@ fn step(bytes: &[u8]) -> Option<(StepKind, &[u8], &[u8])> {
     let (&kind, rest) = bytes.split_first()?;
     let (length, rest) = rest.split_first_chunk::<8>()?;
     let (text, rest) = rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)?;
-    let kinds = [
-        StepKind::Key,
-        StepKind::Index,
-        StepKind::Section,
-        StepKind::Module,
-        StepKind::Mode,
-        StepKind::Type,
-        StepKind::Name,
-        StepKind::NumberKey,
-        StepKind::TextKey,
-        StepKind::Deposed,
-        StepKind::Ordinal,
-        StepKind::Whole,
-        StepKind::Urn,
-    ];
-    kinds.into_iter().find(|known| *known as u8 == kind).map(|kind| (kind, text, rest))
+    StepKind::of(kind).map(|kind| (kind, text, rest))
 }
 
 #[cfg(test)]

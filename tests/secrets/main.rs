@@ -1,0 +1,4 @@
+//! What is sealed, against what others say about it.
+
+mod reader;
+mod vectors;
