@@ -4,9 +4,18 @@
 //! and the sealed values of its holes. Today no value is cut out and the skeleton is compressed, not encrypted; what the store keeps has
 //! the shape that sealing needs. Digests are keyed from the start.
 
+pub mod cache;
 pub mod data_key;
 pub mod document;
 pub mod hole;
+pub mod hygiene;
+pub mod identities;
 pub mod keys;
 pub mod master;
 pub mod path;
+pub mod recipient;
+pub mod view;
+mod wrap;
+
+#[cfg(test)]
+mod testing;
