@@ -130,7 +130,8 @@ impl<T> Deref for Locked<T> {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use rustix::process::{DumpableBehavior, dumpable_behavior, getrlimit};
 

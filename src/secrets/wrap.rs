@@ -68,7 +68,7 @@ pub(super) fn wrap(holder: &Identity, recovery: &[Recipient], fields: &[&[u8]]) 
         plain.extend_from_slice(&(field.len() as u64).to_be_bytes());
         plain.extend_from_slice(field);
     }
-    let mac = WrapKey::of(holder).mac(&plain);
+    let mac = wrap_mac(holder, &plain);
     plain.extend_from_slice(&mac);
     let wrapped = encrypt(&Recipient::of(holder), recovery, &plain);
     let again = decrypt(holder, &wrapped).map_err(|_| WrapError::Trial)?;
@@ -77,19 +77,19 @@ pub(super) fn wrap(holder: &Identity, recovery: &[Recipient], fields: &[&[u8]]) 
 
 /// Opens what was wrapped to an identity: exactly this kind, with `N` fields in all.
 pub(super) fn unwrap<const N: usize>(holder: &Identity, kind: &str, wrapped: &[u8]) -> Result<Fields<N>, UnwrapError> {
-    unwrap_by(holder, &WrapKey::of(holder), kind, wrapped)
+    unwrap_by(holder, holder, kind, wrapped)
 }
 
-/// Opens with one identity what is authenticated by another: for recovery.
+/// Opens with one identity what was wrapped to another, which authenticates it: for recovery.
 pub(super) fn unwrap_by<const N: usize>(
     opener: &Identity,
-    key: &WrapKey,
+    holder: &Identity,
     kind: &str,
     wrapped: &[u8],
 ) -> Result<Fields<N>, UnwrapError> {
     let plain = decrypt(opener, wrapped)?;
     let (bound, mac) = plain.split_last_chunk::<MAC>().ok_or(UnwrapError)?;
-    if !bool::from(key.mac(bound).ct_eq(mac)) {
+    if !bool::from(wrap_mac(holder, bound).ct_eq(mac)) {
         return Err(UnwrapError);
     }
     Fields::parse(plain, kind)
@@ -105,19 +105,11 @@ pub(super) fn danger_unwrap_unverified<const N: usize>(
     Fields::parse(decrypt(opener, wrapped)?, kind)
 }
 
-/// The key that authenticates what is wrapped to an identity.
-pub(super) struct WrapKey(Zeroizing<[u8; 32]>);
-
-impl WrapKey {
-    pub(super) fn of(identity: &Identity) -> Self {
-        Self(derive(identity, "wrap"))
-    }
-
-    fn mac(&self, bound: &[u8]) -> [u8; MAC] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_slice()).expect("HMAC takes keys of any length");
-        mac.update(bound);
-        mac.finalize().into_bytes().into()
-    }
+fn wrap_mac(holder: &Identity, bound: &[u8]) -> [u8; MAC] {
+    let key = derive(holder, "wrap");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_slice()).expect("HMAC takes keys of any length");
+    mac.update(bound);
+    mac.finalize().into_bytes().into()
 }
 
 /// A key of an identity's secret, for one purpose.

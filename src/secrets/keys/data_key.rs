@@ -53,8 +53,7 @@ pub(super) fn open_by(
     id: DataKeyId,
     wrapped: &[u8],
 ) -> Result<DataKey, UnwrapError> {
-    let key = wrap::WrapKey::of(identity.as_age());
-    read(&wrap::unwrap_by(opener, &key, KIND, wrapped)?, identity.environment(), state, id)
+    read(&wrap::unwrap_by(opener, identity.as_age(), KIND, wrapped)?, identity.environment(), state, id)
 }
 
 fn read(fields: &Fields<5>, environment: EnvironmentId, state: StateId, id: DataKeyId) -> Result<DataKey, UnwrapError> {

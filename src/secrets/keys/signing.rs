@@ -23,7 +23,7 @@ pub struct SigningKey {
 
 /// The public half of a [`SigningKey`]. As text it is Bech32m with the prefix `lhs` (`lhs1…`), which finds typing errors.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct VerifyingKey(ed25519_dalek::VerifyingKey);
+pub struct VerifyingKey([u8; 32]);
 
 /// A text that is no public key of an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +78,7 @@ impl SigningKey {
     /// The public half.
     #[must_use]
     pub fn verifying_key(&self) -> VerifyingKey {
-        VerifyingKey(self.key.verifying_key())
+        VerifyingKey(self.key.verifying_key().to_bytes())
     }
 
     /// Signs `lp(purpose) ‖ message`, where lp puts a u64 big-endian length before: what is signed for one purpose says nothing for another.
@@ -108,13 +108,19 @@ impl VerifyingKey {
     /// Whether this is the signature of a message for a purpose. Weak keys and the several encodings of one signature are refused.
     #[must_use]
     pub fn verifies(&self, purpose: &str, message: &[u8], signature: &[u8; 64]) -> bool {
-        self.0.verify_strict(&bound(purpose, message), &Signature::from_bytes(signature)).is_ok()
+        let signature = Signature::from_bytes(signature);
+        self.point().is_some_and(|key| key.verify_strict(&bound(purpose, message), &signature).is_ok())
     }
 
     /// The 32 bytes of the key.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
-        self.0.as_bytes()
+        &self.0
+    }
+
+    /// The key, unless it is none: a point that is not on the curve, or one of small order, under which anybody signs.
+    fn point(&self) -> Option<ed25519_dalek::VerifyingKey> {
+        ed25519_dalek::VerifyingKey::from_bytes(&self.0).ok().filter(|key| !key.is_weak())
     }
 }
 
@@ -127,9 +133,8 @@ impl FromStr for VerifyingKey {
         }
         let checked = CheckedHrpstring::new::<Bech32m>(text).map_err(|_| PublicKeyError::Typo)?;
         let bytes: Vec<u8> = checked.byte_iter().collect();
-        let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| PublicKeyError::Other)?;
-        let key = ed25519_dalek::VerifyingKey::from_bytes(&bytes).map_err(|_| PublicKeyError::Other)?;
-        if key.is_weak() { Err(PublicKeyError::Other) } else { Ok(Self(key)) }
+        let key = Self(bytes.try_into().map_err(|_| PublicKeyError::Other)?);
+        if key.point().is_some() { Ok(key) } else { Err(PublicKeyError::Other) }
     }
 }
 
@@ -154,7 +159,7 @@ mod tests {
     use super::*;
 
     fn key() -> VerifyingKey {
-        VerifyingKey(ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key())
+        VerifyingKey(ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes())
     }
 
     #[test]
