@@ -12,6 +12,10 @@ pub struct Cache<K, V> {
     inner: Mutex<Inner<K, V>>,
 }
 
+/// When it was, as far as forgetting goes.
+#[derive(Clone, Copy)]
+pub struct Generation(u64);
+
 struct Inner<K, V> {
     /// Each with when it was last used.
     entries: HashMap<K, (Arc<V>, u64)>,
@@ -35,28 +39,36 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
         self.inner().touch(id)
     }
 
-    /// A key that is at hand, or else what `open` opens, which is then kept. Two callers may open the same key at once; both get the one that was
-    /// kept first. Nothing is kept if a key was forgotten meanwhile: what is being opened may be what has to go.
+    /// A key that is at hand, or else what `open` opens, which is then kept as by [`Self::keep`].
     ///
     /// # Errors
     /// Those of `open`.
     pub fn get_or_open<E>(&self, id: &K, open: impl FnOnce() -> Result<V, E>) -> Result<Arc<V>, E> {
-        let before = {
-            let mut inner = self.inner();
-            if let Some(found) = inner.touch(id) {
-                return Ok(found);
-            }
-            inner.forgotten
-        };
-        let opened = Arc::new(open()?);
+        let before = self.generation();
+        match self.get(id) {
+            Some(found) => Ok(found),
+            None => Ok(self.keep(id, open()?, before)),
+        }
+    }
+
+    /// To be taken before the wrapped key is read, and given to [`Self::keep`].
+    pub fn generation(&self) -> Generation {
+        Generation(self.inner().forgotten)
+    }
+
+    /// Keeps an opened key. If another caller was first, theirs is returned. It is not kept if a key was forgotten since `before`: it may be the
+    /// one that had to go.
+    pub fn keep(&self, id: &K, opened: V, before: Generation) -> Arc<V> {
+        let opened = Arc::new(opened);
         let mut inner = self.inner();
         if let Some(first) = inner.touch(id) {
-            return Ok(first);
+            return first;
         }
-        let evicted = if inner.forgotten == before { inner.insert(id.clone(), Arc::clone(&opened), self.most) } else { None };
+        let evicted = if inner.forgotten == before.0 { inner.insert(id.clone(), Arc::clone(&opened), self.most) } else { None };
+        // Not under the lock: wiping is the key's own business.
         drop(inner);
         drop(evicted);
-        Ok(opened)
+        opened
     }
 
     /// Forgets a key: its environment or state is gone, or it was replaced.
