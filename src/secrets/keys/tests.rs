@@ -119,6 +119,29 @@ fn every_kind_is_refused_in_the_place_of_another() {
     }
 }
 
+/// Wrapped by a holder of the very key, with everything right but the kind, or with a field too many: kinds to come may have the same fields.
+#[test]
+fn fields_of_another_kind_or_shape_are_refused() {
+    let tree = tree();
+    for (kind, wrapped) in tree.wrapped.iter().enumerate() {
+        let (holder, plain) = (tree.holder(kind), decrypt_any(tree.holder(kind), wrapped).unwrap());
+        let mut fields: Vec<&[u8]> = Vec::new();
+        let mut rest = &plain[..plain.len() - 32];
+        while let Some((length, after)) = rest.split_first_chunk::<8>() {
+            let (field, after) = after.split_at(usize::try_from(u64::from_be_bytes(*length)).unwrap());
+            fields.push(field);
+            rest = after;
+        }
+        assert!(tree.opens(kind, &wrap(holder, &[], &fields).unwrap()));
+        let more = [fields.as_slice(), &[b"more"]].concat();
+        assert!(!tree.opens(kind, &wrap(holder, &[], &more).unwrap()), "{kind}: a field too many");
+        let less = &fields[..fields.len() - 1];
+        assert!(!tree.opens(kind, &wrap(holder, &[], less).unwrap()), "{kind}: a field too few");
+        fields[0] = b"leasehold/v1/other";
+        assert!(!tree.opens(kind, &wrap(holder, &[], &fields).unwrap()), "{kind} as another");
+    }
+}
+
 #[test]
 fn what_belongs_elsewhere_is_refused() {
     let tree = tree();
