@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use tempfile::TempDir;
 
@@ -257,8 +258,17 @@ fn outlived(pipe: &Path, source: &MasterSource) -> String {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let reader = rustix::fs::open(pipe, flags, Mode::empty()).unwrap();
     assert!(matches!(refused(source, None), MasterError::Timeout { .. }));
-    rustix::fs::fcntl_setfl(&reader, OFlags::RDONLY).unwrap();
-    io::read_to_string(fs::File::from(reader)).unwrap()
+    let (mut said, mut buffer) = (String::new(), [0; 64]);
+    let patience = rustix::fs::Timespec { tv_sec: 10, tv_nsec: 0 };
+    loop {
+        match rustix::io::read(&reader, &mut buffer) {
+            Ok(0) => return said,
+            Ok(count) => said.push_str(std::str::from_utf8(&buffer[..count]).unwrap()),
+            Err(error) => assert_eq!(error, rustix::io::Errno::AGAIN),
+        }
+        let mut waiting = [PollFd::new(&reader, PollFlags::IN)];
+        assert_eq!(poll(&mut waiting, Some(&patience)), Ok(1), "what it started lives on");
+    }
 }
 
 fn named_pipe(path: &Path) {
