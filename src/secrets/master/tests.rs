@@ -239,10 +239,10 @@ fn command_that_takes_too_long_is_killed_with_all_it_started() {
     let pipe = folder.path().join("pipe");
     named_pipe(&pipe);
     for script in [
-        "sleep 600 & wait".to_owned(),
+        "sleep 60 & wait".to_owned(),
         // Has printed all, and does not end; has closed its output, too.
-        format!("echo {KEY}; sleep 600 & wait"),
-        format!("echo {KEY}; sleep 600 >/dev/null & exec >&-; wait"),
+        format!("echo {KEY}; sleep 60 & wait"),
+        format!("echo {KEY}; sleep 60 >/dev/null & exec >&-; wait"),
     ] {
         let script = format!("exec 3>{}; echo started >&3; {script}", pipe.display());
         let mut timeout = Duration::from_millis(200);
