@@ -7,6 +7,7 @@ use super::flags::serve::ServeFlags;
 use super::output::note;
 use super::signals::Signals;
 use super::supervise::Signal;
+use crate::secrets::hygiene;
 use crate::serve::config::StoreKind;
 use crate::serve::start::{Options, Server};
 
@@ -32,6 +33,7 @@ pub(crate) async fn serve(flags: ServeFlags) -> Result<(), Failure> {
         danger_without_tls,
         accept_rollback: danger_accept_rollback,
     };
+    hygiene::harden().log();
     let failed = |error: crate::serve::start::StartError| Failure::local(error.to_string(), "");
     let server = Server::open(options).await.map_err(failed)?;
     // Whoever reads the address may ask it to stop at once.

@@ -39,6 +39,10 @@ number! {
     /// A ticket, unique on its lock.
     TicketId
 }
+number! {
+    /// The number of an environment identity in its keyring: from 1, without gaps.
+    IdentityVersion
+}
 
 /// A malformed id in text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,13 +1,24 @@
-//! Sealing and opening documents, and the keys for it: the only place that names the age crate.
+//! Finding, sealing and opening the secrets in documents, and the keys for it: the only place that names the age crate.
 //!
-//! A document passes through [`document::seal`] on its way into the store and through [`document::Opener`] on its way out: a skeleton
-//! and the sealed values of its holes. Today no value is cut out and the skeleton is compressed, not encrypted; what the store keeps has
-//! the shape that sealing needs. Digests are keyed from the start.
+//! | module | what it is |
+//! |---|---|
+//! | [`seal`] | how they, and what is left, are sealed and opened |
+//! | [`view`] | documents as readers get them who do not get all |
+//! | [`keys`], [`master`] | the tree of keys, and where its top comes from |
 
+pub mod cache;
 pub mod data_key;
 pub mod document;
 pub mod hole;
+pub mod hygiene;
+pub mod identities;
 pub mod keys;
 pub mod master;
 pub mod path;
+pub mod recipient;
 pub mod seal;
+pub mod view;
+mod wrap;
+
+#[cfg(test)]
+mod testing;

@@ -16,7 +16,7 @@ use super::identity::{TokenError, Tokens};
 use crate::domain::ids::{HistoryId, RequestId};
 use crate::domain::names::EnvironmentName;
 use crate::domain::settings::SettingsChange;
-use crate::secrets::master::{Master, MasterError};
+use crate::secrets::master::{MasterError, MasterSource};
 use crate::service::{Bounds, Caller, Error, Service};
 use crate::store::Store;
 use crate::store::clock::SystemSource;
@@ -112,7 +112,7 @@ impl Server {
         let store = open_store(&options, &config, &folder)?;
         let (tokens, token) = Tokens::open(&folder.join("bootstrap.token"))?;
         let fresh = store.head().borrow().revision.0 == 0;
-        let master = Master::open(&folder.join("master.key"), fresh)?;
+        let master = MasterSource::File(folder.join("master.key")).load_or_create(fresh, None)?;
         let default = Bounds::default();
         let bounds = Bounds {
             document: config.max_document.unwrap_or(default.document),

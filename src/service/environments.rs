@@ -33,7 +33,7 @@ impl Service {
     ) -> Result<Environment, Error> {
         let principal = caller.principal()?;
         let environment = EnvironmentId(random::bytes16()?);
-        let wrapped_secret = keys::create(&self.master, environment).map_err(|error| Error::internal(&error.to_string()))?;
+        let wrapped_secret = keys::create(&self.master, environment, &[]).map_err(|error| Error::internal(&error.to_string()))?;
         let text = format!("{name} {settings:?}");
         let request = Some((id, keys::server_digest(&self.master, &[b"create", text.as_bytes()])));
         let act = EnvironmentAct::Create { id: environment, settings, wrapped_secret };

@@ -10,7 +10,7 @@ use crate::domain::decision::Reply;
 use crate::domain::ids::{KeyedDigest, RequestId, Token};
 use crate::domain::names::{EnvironmentName, Principal, Session, StateName};
 use crate::secrets::keys::{self, EnvironmentKeys};
-use crate::secrets::master::Master;
+use crate::secrets::master::Masters;
 use crate::store::{Query, Rows, Store};
 
 pub mod acquire;
@@ -64,7 +64,7 @@ pub struct LeaseSecret {
 /// The use cases over one store.
 pub struct Service {
     store: Arc<dyn Store>,
-    master: Master,
+    master: Masters,
     /// Opened keys by name; nothing but a deletion ever changes them.
     keys: DashMap<EnvironmentName, Arc<EnvironmentKeys>>,
     /// How many deletions there were: keys read across one are not kept.
@@ -82,7 +82,7 @@ const PERMIT: u64 = 64 << 10;
 impl Service {
     /// The service over a store. Spawns the task that tells watchers; call it inside a runtime.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, master: Master, bounds: Bounds) -> Arc<Self> {
+    pub fn new(store: Arc<dyn Store>, master: Masters, bounds: Bounds) -> Arc<Self> {
         let permits = (bounds.in_flight / PERMIT).clamp(1, u64::from(u32::MAX >> 3));
         Arc::new(Self {
             hub: hub::Hub::start(Arc::clone(&store)),

@@ -4,5 +4,6 @@
 mod architecture;
 mod door;
 mod readme;
+mod stock_age;
 mod supervise;
 mod support;

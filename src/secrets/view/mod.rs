@@ -1,0 +1,3 @@
+//! How documents are shown to those who may not see, or should not hold, all of them in the clear.
+
+pub mod sealed;
