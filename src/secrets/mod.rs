@@ -6,6 +6,7 @@
 
 pub mod data_key;
 pub mod document;
+pub mod find;
 pub mod hole;
 pub mod keys;
 pub mod master;
