@@ -185,6 +185,14 @@ pub(super) fn narrowed(bytes: &[u8]) -> Option<Bytes> {
     Some(out)
 }
 
+/// A text as UTF-16 with the low byte first, if [`narrowed`] would not know that for what it is.
+pub(super) fn widened(text: &[u8]) -> Option<Bytes> {
+    let text = std::str::from_utf8(text).ok().filter(|text| !text.is_ascii())?;
+    let mut wide = Zeroizing::new(Vec::with_capacity(text.len() * 2));
+    text.encode_utf16().for_each(|unit| wide.extend_from_slice(&unit.to_le_bytes()));
+    if narrowed(&wide).is_some() { None } else { Some(wide) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

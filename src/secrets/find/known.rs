@@ -56,6 +56,8 @@ struct State {
     before: Option<u32>,
     /// It stands under a name that means a secret, as an array.
     is_named: bool,
+    /// It tells of the type of a value, with the names of attributes in it.
+    is_type: bool,
     special: Option<Special>,
 }
 
@@ -120,6 +122,8 @@ impl<'a> Known<'a> {
             state.rules = self.rules_below(stack, frame, place, around);
         }
         state.is_named = place.key.is_none() && around.is_named;
+        state.is_type = around.is_type
+            || (around.special == Some(Special::Wrapper) && place.key.is_some_and(|key| *key.text(stack.document) == *b"type"));
         if !around.marks.is_empty() && self.marked.is_none() {
             let key = place.key.map(|key| key.text(stack.document));
             let is_wrapped = key.as_deref() == Some(b"value") && around.special == Some(Special::Wrapper);
@@ -285,7 +289,7 @@ impl<'a> Known<'a> {
             found(Reason::Shape);
         }
         if place.role.is_content() {
-            if (state.is_named || self.is_named(stack, place)) && !names::is_harmless_value(said) {
+            if !state.is_type && (state.is_named || self.is_named(stack, place)) && !names::is_harmless_value(said) {
                 self.seeds.add_named(said, scope);
                 found(Reason::KeyName);
             }
@@ -323,7 +327,7 @@ impl Pass for Known<'_> {
             _ => None,
         };
         if let Some((_, seeds)) = self.marked {
-            if seeds {
+            if seeds && place.role != Role::Structure {
                 self.seeds.add_leaf(said.as_deref(), token, self.scope(stack));
             }
             return;

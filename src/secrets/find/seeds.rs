@@ -9,7 +9,7 @@ use std::{
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{decode, lists, shapes, walk::text};
+use super::{decode, lists, roles::SECRET, shapes, walk::text};
 use crate::domain::format::json::{self, Leaf, Span, Visitor};
 
 /// How many secrets are looked for.
@@ -101,6 +101,10 @@ impl Seeds {
             return;
         }
         self.insert(secret, scope, false);
+        if let Some(unwrapped) = decode::unwrapped(secret).filter(|_| is_strong(secret)) {
+            // However its lines are broken and indented elsewhere.
+            self.insert(&unwrapped, scope, true);
+        }
         if level < MAX_NESTED && matches!(secret[0], b'{' | b'[' | b'"') {
             self.add_strings(secret, scope, level + 1);
         }
@@ -131,7 +135,15 @@ impl Seeds {
     }
 
     fn insert(&mut self, secret: &[u8], scope: u32, spaced: bool) {
-        if self.over || secret.len() < 4 || [&b"true"[..], b"false", b"null"].contains(&secret) {
+        self.insert_form(secret, scope, spaced);
+        // UTF-16 is told by its zeros, which it lacks where most characters are far from ASCII.
+        if let Some(wide) = decode::widened(secret).filter(|_| is_strong(secret)) {
+            self.insert_form(&wide, scope, false);
+        }
+    }
+
+    fn insert_form(&mut self, secret: &[u8], scope: u32, spaced: bool) {
+        if self.over || secret.len() < 4 || NEVER.contains(&secret) {
             return;
         }
         let owned = || Secret(secret.into());
@@ -153,6 +165,10 @@ impl Seeds {
         }
     }
 }
+
+/// What marked values have in them that is never a secret: truth values, the types beside values in Terraform, and what Pulumi marks with.
+const NEVER: &[&[u8]] =
+    &[b"true", b"false", b"null", b"string", b"number", b"bool", b"dynamic", b"object", b"tuple", b"list", SECRET];
 
 /// Nothing else would hold it by chance: at least 8 bytes, not only digits unless 16, and not a text that stands everywhere.
 fn is_strong(secret: &[u8]) -> bool {

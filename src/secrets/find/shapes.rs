@@ -65,7 +65,7 @@ pub(super) fn pem_bodies(text: &[u8]) -> Vec<zeroize::Zeroizing<Vec<u8>>> {
     {
         let inside = &rest[begin + PEM.len()..];
         let inside = position(inside, b"-----").map_or(&[][..], |label| &inside[label + 5..]);
-        let end = position(inside, b"-----END").unwrap_or(inside.len());
+        let end = position(inside, b"-----").unwrap_or(inside.len());
         // Headers such as `Proc-Type: 4,ENCRYPTED` end with an empty line.
         let body = position(&inside[..end], b"\n\n").map_or(&inside[..end], |head| &inside[head + 2..end]);
         let mut bare = zeroize::Zeroizing::new(Vec::with_capacity(body.len()));

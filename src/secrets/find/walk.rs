@@ -4,7 +4,10 @@ use std::ops::Deref;
 
 use zeroize::Zeroizing;
 
-use super::{roles::Role, survey::Survey};
+use super::{
+    roles::{Role, SIGNATURE},
+    survey::Survey,
+};
 use crate::domain::format::{
     Format,
     json::{self, Container, JsonError, Leaf, Span, Visitor, decode_string},
@@ -133,7 +136,9 @@ impl Stack<'_> {
         };
         let index = frame.count;
         frame.count += 1;
+        let is_signature = |key: Key| key.span.end - key.span.start == 34 && *key.text(self.document) == *SIGNATURE;
         let role = match frame.place.role {
+            Role::Free if self.format == Format::Pulumi && kind.is_none() && key.is_some_and(is_signature) => Role::Structure,
             role @ (Role::Free | Role::Structure | Role::OutputType) => role,
             role => role.inside(self.format, key.map(|key| key.text(self.document)).as_deref(), kind),
         };
