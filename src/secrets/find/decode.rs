@@ -73,7 +73,8 @@ pub(super) fn percent(text: &[u8], spaces: bool) -> Option<Bytes> {
     let nibble = |at: usize| text.get(at).and_then(|digit| char::from(*digit).to_digit(16));
     let coded = |at: usize| Some((nibble(at + 1)? << 4 | nibble(at + 2)?) as u8);
     let has_code = memchr::memchr_iter(b'%', text).any(|at| coded(at).is_some());
-    if !has_code && !(spaces && text.contains(&b'+')) {
+    let has_plus = spaces && text.contains(&b'+');
+    if !has_code && !has_plus {
         return None;
     }
     let mut out = Zeroizing::new(Vec::with_capacity(text.len()));

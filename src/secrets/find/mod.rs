@@ -26,9 +26,6 @@ mod spread;
 mod survey;
 mod walk;
 
-#[cfg(test)]
-mod tests;
-
 use std::{collections::HashSet, sync::LazyLock};
 
 use self::{

@@ -20,7 +20,7 @@ pub(super) fn is_secret(key: &[u8]) -> bool {
     if !lists.secret.iter().any(|entry| entry.is_in(&words)) {
         return false;
     }
-    !lists.suffixes.iter().any(|suffix| suffix == last) && !lists.harmless.iter().any(|harmless| *harmless == words)
+    !lists.suffixes.contains(last) && !lists.harmless.contains(&words)
 }
 
 /// Whether a text under such a key is none all the same: nothing, a truth value, or the name of a thing kept elsewhere.

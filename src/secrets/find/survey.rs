@@ -206,9 +206,8 @@ impl Survey {
                 _ => seen.flags |= ODD,
             },
             (_, SIGNATURE) => {
-                if string.is_some_and(|(span, kind)| *said(span, kind) == *SECRET) {
-                    seen.flags |= SIGNED;
-                }
+                let is_secret = string.is_some_and(|(span, kind)| *said(span, kind) == *SECRET);
+                seen.flags |= if is_secret { SIGNED } else { 0 };
             }
             (_, b"plaintext") => seen.flags |= PLAINTEXT | if string.is_some() { 0 } else { ODD },
             (_, b"ciphertext") => seen.flags |= CIPHERTEXT | if string.is_some() { 0 } else { ODD },
