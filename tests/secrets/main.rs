@@ -1,5 +1,5 @@
 //! Secrets in documents: what is found, and that nothing else is.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests fail and tell like the tests themselves")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like the tests themselves")]
 
 mod finding;
 mod hostile;

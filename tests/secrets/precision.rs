@@ -66,11 +66,11 @@ fn resource(index: usize, draw: &mut Draw, secret: bool) -> (Value, Vec<&'static
         let value = draw.hexadecimal(24);
         marks = json!([[{"type": "get_attr", "value": "final_snapshot"}]]);
         expected.push("final_snapshot");
-        if index % 5 == 0 {
+        if index.is_multiple_of(5) {
             attributes["bootstrap"] = format!("#!/bin/sh\nexport APP_DSN='{value}'\nexec app --verbose\n").into();
             expected.push("bootstrap");
         }
-        if index % 10 == 0 {
+        if index.is_multiple_of(10) {
             attributes["connection"] = format!("postgres://app:{value}@db-{index}.internal:5432/app").into();
             expected.push("connection");
         }
@@ -94,7 +94,7 @@ fn precision_a_generated_state_is_sealed_where_secrets_were_put() {
     let mut expected = BTreeSet::new();
     let mut resources = Vec::new();
     for index in 0..300 {
-        let (resource, secret) = resource(index, &mut draw, index % 3 == 0);
+        let (resource, secret) = resource(index, &mut draw, index.is_multiple_of(3));
         let address = format!("{}.r{index}", resource["type"].as_str().unwrap());
         expected.extend(secret.into_iter().map(|attribute| format!("{address}.attributes.{attribute}")));
         resources.push(resource);

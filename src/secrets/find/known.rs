@@ -25,6 +25,9 @@ use crate::secrets::hole::Reason;
 /// How deep JSON may be nested in strings.
 const MAX_NESTED: u8 = 4;
 
+/// No shorter JSON has something for rules in it.
+const SHORTEST_JSON: usize = 10;
+
 /// How many names of keys are remembered.
 const MAX_REMEMBERED: usize = 4_096;
 
@@ -305,7 +308,7 @@ impl<'a> Known<'a> {
         let level = self.nested.map_or(0, |(level, _)| level);
         let trimmed = said.trim_ascii();
         let is_json = matches!((trimmed.first()?, trimmed.last()?), (b'{', b'}') | (b'[', b']'));
-        if level == MAX_NESTED || !is_json {
+        if level == MAX_NESTED || !is_json || trimmed.len() < SHORTEST_JSON {
             return None;
         }
         let survey = Survey::of(said, Format::Json).ok()?;

@@ -22,6 +22,9 @@ const MAX_LAYERS: u8 = 3;
 const EXPANSION: u64 = 8;
 const ALLOWANCE: u64 = 16 << 20;
 
+/// As how many bytes the work of unpacking at all counts.
+const UNPACKING: usize = 4 << 10;
+
 /// Nothing shorter holds a strong secret.
 const SHORTEST: usize = 8;
 
@@ -57,6 +60,7 @@ impl<'a> Spread<'a> {
             seeds,
             index: Index::of(seeds),
             has_spaces: seeds.strong().any(|(secret, _)| secret.contains(&b' ')),
+            rooms: Vec::new(),
             left: EXPANSION * document.len() as u64 + ALLOWANCE,
             scope: None,
         };
@@ -156,6 +160,8 @@ struct Lookup<'a> {
     has_spaces: bool,
     /// How many bytes may still be decoded.
     left: u64,
+    /// Room to unpack into that is not in use.
+    rooms: Vec<decode::Bytes>,
     /// The resource looked at last, and whether it has weak secrets.
     scope: Option<(u32, bool)>,
 }
@@ -219,14 +225,15 @@ impl Lookup<'_> {
         }
         let Some(decoded) = decode::base64(text) else { return Ok(false) };
         self.spend(decoded.len())?;
-        let decoded = if decode::is_packed(&decoded) {
-            let unpacked = decode::unpacked(&decoded);
-            self.spend(unpacked.len())?;
-            unpacked
-        } else {
-            decode::narrowed(&decoded).unwrap_or(decoded)
-        };
-        self.is_within(&decoded, json, layers + 1)
+        if !decode::is_packed(&decoded) {
+            let decoded = decode::narrowed(&decoded).unwrap_or(decoded);
+            return self.is_within(&decoded, json, layers + 1);
+        }
+        let mut room = self.rooms.pop().unwrap_or_else(decode::room);
+        let unpacked = decode::unpacked(&decoded, &mut room);
+        let found = self.spend(UNPACKING + unpacked.len()).and_then(|()| self.is_within(unpacked, json, layers + 1));
+        self.rooms.push(room);
+        found
     }
 
     fn spend(&mut self, bytes: usize) -> Result<(), Spent> {
