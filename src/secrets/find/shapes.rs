@@ -148,7 +148,7 @@ mod tests {
             [jwt, pem, &lease, &github, "AGE-SECRET-KEY-1QQPQQZZZZZZZZZZZZZZZZZZZZZZZZZZZZZ", "hvs.CAESIJ0123456789abcdefghijkl"]
         {
             let text = format!("before {secret} after");
-            assert_eq!(find(text.as_bytes()), [7..7 + secret.len()], "{secret}");
+            assert_eq!(find(text.as_bytes()).first(), Some(&(7..7 + secret.len())), "{secret}");
         }
         let url = b"see postgres://app:hunter2@db:5432/app!";
         let found: Vec<&[u8]> = find(url).into_iter().map(|part| &url[part]).collect();
