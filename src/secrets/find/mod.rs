@@ -5,10 +5,10 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`survey`] | checks the JSON; what has to be known of objects before their parts |
-//! | [`known`] | marks ([`marks`]), rules ([`names`], [`shapes`], [`patterns`]), places sealed before ([`before`]): hits and [`seeds`] |
-//! | [`spread`] | looks for the seeds ([`index`]) in all texts and what they encode ([`decode`]) |
-//! | [`hits`] | sorts what was found, and gives it paths ([`walk`], [`roles`]) |
+//! | `survey` | checks the JSON; what has to be known of objects before their parts |
+//! | `known` | marks (`marks`), rules (`names`, `shapes`, `patterns`), places sealed before (`before`): hits and `seeds` |
+//! | `spread` | looks for the seeds (`index`) in all texts and what they encode (`decode`) |
+//! | `hits` | sorts what was found, and gives it paths (`walk`, `roles`) |
 
 mod before;
 mod decode;
