@@ -18,6 +18,7 @@ pub mod lock;
 pub mod names;
 pub mod policy;
 pub mod refusal;
+pub mod rules;
 pub mod settings;
 mod takeover;
 pub mod time;

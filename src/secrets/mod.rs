@@ -9,6 +9,7 @@
 pub mod cache;
 pub mod data_key;
 pub mod document;
+pub mod find;
 pub mod hole;
 pub mod hygiene;
 pub mod identities;

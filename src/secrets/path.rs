@@ -130,7 +130,8 @@ impl fmt::Display for Path {
                 StepKind::Deposed => write!(f, " (deposed {text})")?,
                 StepKind::Ordinal => write!(f, " (no. {})", number())?,
                 StepKind::Whole => f.write_str("(the whole document)")?,
-                StepKind::Mode if text == "managed" => first = true,
+                StepKind::Mode if text == "managed" => first = dot.is_empty(),
+                StepKind::Module => write!(f, "{dot}{}", text.replace("\\\"", "\""))?,
                 _ => write!(f, "{dot}{text}")?,
             }
         }
@@ -183,6 +184,12 @@ mod tests {
         path.push(StepKind::Index, &7_u64.to_be_bytes());
         assert_eq!(Path::from_bytes(path.as_bytes()), Some(path.clone()));
         assert_eq!(path.to_string(), "outputs.a[7]");
+        let mut path = Path::root();
+        let steps =
+            [(StepKind::Module, "module.m[\"k\"]"), (StepKind::Mode, "managed"), (StepKind::Type, "t"), (StepKind::Name, "n")];
+        steps.iter().for_each(|(kind, text)| path.push(*kind, text.as_bytes()));
+        path.push(StepKind::TextKey, b"0");
+        assert_eq!(path.to_string(), "module.m[\"k\"].t.n[\"0\"]");
         let root = Path::root();
         assert_ne!(root.child(StepKind::Key, b"0"), root.child(StepKind::Index, b"0"));
         assert_ne!(

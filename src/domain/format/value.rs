@@ -34,6 +34,11 @@ impl<'a> Value<'a> {
         Ok(Value(&document[start..value_end(document, start)]))
     }
 
+    /// The value that starts at `at` of an accepted document.
+    pub(crate) fn at(document: &'a [u8], at: usize) -> Value<'a> {
+        Value(&document[at..value_end(document, at)])
+    }
+
     pub(crate) fn raw(self) -> &'a [u8] {
         self.0
     }
