@@ -1,5 +1,5 @@
-//! Leasehold keeps the state of infrastructure as code: versions of state documents, leases that die with their holder, and
-//! (with them) the secrets inside.
+//! Leasehold keeps the state of infrastructure as code: versions of state documents, leases that die with their holder, and the secrets
+//! inside, sealed.
 //!
 //! # The map
 //!
@@ -12,7 +12,7 @@
 //! | module | what it is | where to add things |
 //! |---|---|---|
 //! | [`domain`] | the rules, pure: no I/O, clock or randomness | a rule, an invariant, a format |
-//! | [`secrets`] | sealing and opening documents; the only place that names the age crate | an algorithm, a key source |
+//! | [`secrets`] | finding, sealing, opening and showing secrets; the only place that names the age crate | a rule of finding, an algorithm, a key source |
 //! | [`store`] | one narrow trait, `submit(Command) → Reply`, and its engines | an engine, a migration |
 //! | [`service`] | one use case per file: build a command, submit it, shape the reply | a use case |
 //! | [`serve`] | front doors without rules: the accept loop, gRPC | a protocol |

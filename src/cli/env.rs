@@ -9,7 +9,15 @@ use crate::pb::v1::Settings;
 pub(crate) async fn env(context: &Context, command: EnvCommand) -> Result<(), Failure> {
     let Context { client, out, .. } = context;
     match command {
-        EnvCommand::Create { name, settings } => out.one(&client.create_environment(&name, resolve(&settings)).await?),
+        EnvCommand::Create { name, recovery, no_recovery, settings } => {
+            if recovery.is_empty() && !no_recovery {
+                let what = "without a recovery recipient everything in the environment is lost with the server's master key";
+                let next =
+                    "give `--recovery age1…` (make one with `age-keygen`, and keep its identity offline), or `--no-recovery`";
+                return Err(Failure::usage(what, next));
+            }
+            out.one(&client.create_environment(&name, resolve(&settings), recovery).await?)
+        }
         EnvCommand::List => out.list(&client.list_environments().await?),
         EnvCommand::Show { name } => out.one(&client.environment(&name).await?),
         EnvCommand::Set { name, settings } => {

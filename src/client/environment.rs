@@ -10,12 +10,15 @@ use tonic::transport::Channel;
 use super::{Client, Error, MAX_REPLY, request_id};
 
 impl Client {
-    /// Makes an environment; settings that are not given get the server's defaults.
+    /// Makes an environment; settings that are not given get the server's defaults. `recovery` are the age recipients that can open
+    /// everything without the server; none at all are recorded as that.
     ///
     /// # Errors
     /// [`Error::Conflict`] if there is one of that name.
-    pub async fn create_environment(&self, name: &str, settings: Settings) -> Result<Environment, Error> {
-        let message = CreateEnvironmentRequest { name: name.to_owned(), settings: Some(settings), request_id: request_id() };
+    pub async fn create_environment(&self, name: &str, settings: Settings, recovery: Vec<String>) -> Result<Environment, Error> {
+        let no_recovery = recovery.is_empty();
+        let (name, request_id) = (name.to_owned(), request_id());
+        let message = CreateEnvironmentRequest { name, settings: Some(settings), request_id, recovery, no_recovery };
         self.unary(message, |channel, request| async move { service(channel).create(request).await }).await
     }
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::document::{Content, Expect, Origin};
-use super::ids::{DraftId, EnvironmentId, Etag, KeyedDigest, RequestId, StateId, TicketId, Token, Version};
+use super::ids::{BodyId, DataKeyId, DraftId, EnvironmentId, Etag, KeyedDigest, RequestId, StateId, TicketId, Token, Version};
 use super::lock::Mode;
 use super::names::{EnvironmentName, InnerLock, Labels, Principal, Reason, Session, StateName, StatePath};
+use super::sealing::{DataKeyRecord, IdentityRecord, Keyring, Target, UnderMaster, Verified};
 use super::settings::SettingsChange;
 
 /// A request to change something. Whatever is random in its effect is drawn before and carried here.
@@ -37,15 +38,99 @@ pub enum EnvironmentAct {
     Create {
         id: EnvironmentId,
         settings: SettingsChange,
-        /// The environment's secret, wrapped: opaque to the rules.
-        wrapped_secret: Vec<u8>,
+        /// Its first keys.
+        keyring: Box<Keyring>,
     },
+    Keys(Box<KeyAct>),
     Set(SettingsChange),
     Freeze(Reason),
     Unfreeze,
     Delete {
         force: bool,
     },
+}
+
+/// Acts on the keys of an environment, prepared outside: the rules see no key.
+#[derive(Clone, Debug)]
+pub enum KeyAct {
+    /// Puts another identity in front, with these recovery recipients: data keys are to be wrapped to it, and new ones are at once.
+    BeginRewrap {
+        /// The revision of the keyring that this was made from.
+        revision: u64,
+        /// The new identity, active.
+        identity: IdentityRecord,
+        /// The keyring's own keys, wrapped to the same recipients.
+        secret: UnderMaster,
+        /// The same.
+        signer: UnderMaster,
+        /// Who else can open everything from now on.
+        recovery: Vec<String>,
+    },
+    /// Asks for new data keys: everything retained is to be sealed again, and new writes are at once.
+    BeginReencrypt {
+        /// How many documents there were a moment ago, for people.
+        total: u64,
+    },
+    /// Data keys, wrapped to the active identity.
+    Rewrapped {
+        /// The rotation that they belong to.
+        job: RequestId,
+        /// As they are to be stored.
+        keys: Vec<DataKeyRecord>,
+    },
+    /// Documents, sealed again.
+    Resealed {
+        /// The rotation that they belong to; none outside of one, when rules have changed.
+        job: Option<RequestId>,
+        /// Where it goes on.
+        cursor: Option<StatePath>,
+        /// The documents.
+        documents: Vec<Resealed>,
+    },
+    /// Retires data keys of an earlier epoch that nothing is under any more. Sealed values of theirs are dropped first, a number at a time.
+    Retire {
+        /// The rotation that they belong to.
+        job: RequestId,
+        /// The keys.
+        keys: Vec<DataKeyId>,
+    },
+    /// Ends a rotation, if nothing is left under the old keys: they are retired then.
+    Finish {
+        /// The rotation.
+        job: RequestId,
+    },
+    /// The same keys, wrapped to another master key.
+    Master {
+        /// The revision of the keyring that this was made from.
+        revision: u64,
+        /// The keyring's own keys.
+        secret: UnderMaster,
+        /// The same.
+        signer: UnderMaster,
+        /// The identities, all that are not destroyed.
+        identities: Vec<(u32, UnderMaster)>,
+    },
+    /// Other rules on what is sealed.
+    Rules {
+        /// The revision of the rules that this was made from.
+        revision: u64,
+        /// What they are to be.
+        rules: Vec<super::rules::SealRule>,
+    },
+    /// Drops the wraps of all retired keys.
+    Destroy,
+    /// Everything was opened.
+    Verified(Verified),
+}
+
+/// A document sealed again: it takes the place of `old`, if that is still there.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the words are those of the design")]
+pub struct Resealed {
+    pub path: StatePath,
+    pub target: Target,
+    pub old: BodyId,
+    pub content: Content,
 }
 
 /// Acts on a lock.
@@ -136,6 +221,8 @@ pub struct Write {
     pub origin: Origin,
     /// Also with a lower serial or another lineage.
     pub rewrite: bool,
+    /// The document has the mark of a redacted view where a secret stands or stood.
+    pub masked: bool,
     pub inner_lock: Option<InnerLock>,
     /// The etag of the version, if it is written.
     pub etag: Etag,
@@ -166,6 +253,16 @@ pub struct Needs {
     pub usage: bool,
     /// How many versions can be purged.
     pub purgeable: bool,
+    /// The keyring of the environment.
+    pub keyring: bool,
+    /// What these states are sealed on, in this order.
+    pub grounds: Vec<StateId>,
+    /// The bodies of these versions and drafts, in this order.
+    pub bodies: Vec<(StatePath, Target)>,
+    /// How many data keys are where in their life.
+    pub left: bool,
+    /// How much is under these data keys, in this order.
+    pub under: Vec<DataKeyId>,
 }
 
 /// A lease as drafts name it: its principal, its session and the token shown.
@@ -196,7 +293,11 @@ impl Command {
         let needs = Needs { path: self.path().cloned(), ..Needs::default() };
         let own = |session: &Session| Some((self.principal.clone(), session.clone()));
         match &self.act {
-            Act::Environment(_, act) => Needs { usage: matches!(act, EnvironmentAct::Delete { .. }), ..needs },
+            Act::Environment(_, act) => match act {
+                EnvironmentAct::Delete { .. } => Needs { usage: true, ..needs },
+                EnvironmentAct::Keys(act) => act.needs(),
+                _ => needs,
+            },
             Act::Lock(_, act) => match act {
                 LockAct::Acquire(acquire) | LockAct::Break(Break { take: Some(acquire), .. }) => {
                     Needs { session: own(&acquire.session), ..needs }
@@ -210,6 +311,7 @@ impl Command {
             Act::Content(_, act) => match &**act {
                 ContentAct::Write(write) => Needs {
                     head: true,
+                    grounds: write.content.iter().map(|content| content.ground.state).collect(),
                     draft: match write.origin {
                         Origin::Promote(draft) => Some(draft),
                         _ => None,
@@ -226,6 +328,22 @@ impl Command {
                 ContentAct::DiscardDraft(draft) => Needs { draft: Some(*draft), ..needs },
                 ContentAct::Purge(version) => Needs { head: true, version: *version, purgeable: true, ..needs },
             },
+        }
+    }
+}
+
+impl KeyAct {
+    fn needs(&self) -> Needs {
+        let needs = Needs { keyring: true, ..Needs::default() };
+        match self {
+            Self::Resealed { documents, .. } => Needs {
+                grounds: documents.iter().map(|document| document.content.ground.state).collect(),
+                bodies: documents.iter().map(|document| (document.path.clone(), document.target)).collect(),
+                ..needs
+            },
+            Self::BeginRewrap { .. } | Self::Finish { .. } => Needs { left: true, ..needs },
+            Self::Retire { keys, .. } => Needs { under: keys.clone(), ..needs },
+            _ => needs,
         }
     }
 }

@@ -4,13 +4,15 @@ use super::command::{ContentAct, Write};
 use super::decide::Work;
 use super::decision::{Change, Reply};
 use super::document::{Content, DraftMeta, Expect, Origin, VersionMeta};
+use super::environment::Environment;
 use super::event::{Event, EventKind};
 use super::format::Format;
-use super::ids::{DraftId, Version};
+use super::ids::{DraftId, KeyedDigest, Version};
 use super::lease::own_holder;
 use super::lock::Mode;
 use super::names::StateName;
 use super::refusal::Refusal;
+use super::sealing::{DataKeyRecord, Ground, SealMeta};
 use super::time::WallTime;
 
 /// Decides an act on the content of a state.
@@ -29,10 +31,50 @@ fn write(work: &mut Work<'_>, state: &StateName, write: &Write) -> Result<Reply,
     }
     acceptable(work, write)?;
     match allowed(work, write) {
-        Ok(()) => Ok(commit(work, state, write)),
+        Ok(()) => {
+            sealed_here(work, write, true)?;
+            Ok(commit(work, state, write))
+        }
         Err(why @ Refusal::VersionConflict { .. }) if write.guessed => Err(why),
-        Err(why) => Err(keep(work, state, write, why)),
+        Err(why) => {
+            sealed_here(work, write, false)?;
+            Err(keep(work, state, write, why))
+        }
     }
+}
+
+/// Whether the document was sealed on what the state is sealed on now, and, to be its next version, as just that.
+fn sealed_here(work: &Work<'_>, write: &Write, next: bool) -> Result<(), Refusal> {
+    let Some(content) = &write.content else { return Ok(()) };
+    let ground = work.snapshot.grounds.first().copied().flatten();
+    let current = work.snapshot.current.as_ref();
+    let state = current.filter(|current| !current.deleted()).map_or(write.fresh_state, |current| current.state);
+    let version = Version(current.map_or(0, |current| current.version.0) + 1);
+    let as_next = content.ground.state == state && content.seal.version == version;
+    if stands(content, ground, work.environment()?) && (as_next || !next) { Ok(()) } else { Err(Refusal::GroundMoved) }
+}
+
+/// Whether a document that was sealed on some ground can be stored on this one.
+pub(super) fn stands(content: &Content, ground: Option<Ground>, environment: &Environment) -> bool {
+    let on = &content.ground;
+    let bound = content.seal.state == on.state && content.seal.data_key == on.data_key && on.epoch == environment.key_epoch;
+    let new_key = |key: &DataKeyRecord| {
+        let made_for = (key.id, key.state, key.epoch, key.identity);
+        made_for == (on.data_key, on.state, on.epoch, environment.identity) && (on.next_ordinal, on.collected) == (0, 0)
+    };
+    bound
+        && match (ground, &content.new_key) {
+            (Some(ground), None) => ground == *on,
+            (Some(ground), Some(key)) => ground.epoch < on.epoch && new_key(key),
+            (None, Some(key)) => new_key(key),
+            (None, None) => false,
+        }
+}
+
+/// What the state is sealed on once this document is stored.
+pub(super) fn ground_after(content: &Content) -> Ground {
+    let values = u32::try_from(content.values.len()).unwrap_or(u32::MAX);
+    Ground { next_ordinal: content.ground.next_ordinal.saturating_add(values), ..content.ground }
 }
 
 /// Terraform's retry: the same lineage, serial and bytes as current is no new version, whoever holds the lease now. Only its own
@@ -42,10 +84,16 @@ fn replayed(work: &Work<'_>, write: &Write) -> Option<VersionMeta> {
     let same = write.origin == Origin::Write
         && content.terraform.is_some()
         && content.terraform == current.terraform
-        && Some(content.digest) == current.digest
+        && digest_as(content, current).is_some_and(|digest| Some(digest) == current.digest)
         && *work.principal() == current.principal
         && !current.deleted();
     same.then(|| current.clone())
+}
+
+/// The digest of the document under the key that the current version is digested with.
+fn digest_as(content: &Content, current: &VersionMeta) -> Option<KeyedDigest> {
+    let same_key = current.seal.as_ref().is_some_and(|seal| seal.data_key == content.ground.data_key);
+    if same_key { Some(content.digest) } else { content.head_digest }
 }
 
 /// What is refused outright: no lease or promotion would make it right.
@@ -79,6 +127,9 @@ fn allowed(work: &mut Work<'_>, write: &Write) -> Result<(), Refusal> {
     let current = Expect::of(work.snapshot.current.as_ref());
     if write.expect != current {
         return Err(Refusal::VersionConflict { expected: write.expect, current });
+    }
+    if write.masked && write.origin == Origin::Write {
+        return Err(Refusal::MarkWritten);
     }
     let header = |version: &VersionMeta| version.terraform.clone().filter(|_| !version.deleted());
     let current = work.snapshot.current.as_ref().and_then(header);
@@ -121,6 +172,7 @@ fn commit(work: &mut Work<'_>, state: &StateName, write: &Write) -> Reply {
         origin: write.origin,
         written: ctx.wall,
         inner_lock: write.inner_lock.clone(),
+        seal: content.map(|content| content.seal),
         body: content.map(|content| content.body),
     };
     let kind = if version.deleted() { EventKind::StateDeleted } else { EventKind::VersionWritten };
@@ -185,6 +237,7 @@ fn draft(work: &Work<'_>, state: &StateName, write: &Write, content: &Content, w
         expires: ctx.now.after(life),
         expires_wall: WallTime(ctx.wall.0.saturating_add(i64::try_from(life.as_millis()).unwrap_or(i64::MAX))),
         inner_lock: write.inner_lock.clone(),
+        seal: SealMeta { mac: content.draft_mac, ..content.seal },
         body: content.body,
     }
 }

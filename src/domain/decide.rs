@@ -162,6 +162,11 @@ impl<'a> Work<'a> {
         &self.command.principal
     }
 
+    /// The request's id.
+    pub(super) fn request(&self) -> Option<super::ids::RequestId> {
+        self.command.request.map(|(id, _)| id)
+    }
+
     /// Tells watchers.
     pub(super) fn event(&mut self, event: Event) {
         self.changes.push(Change::Event(event));

@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
+use super::command::Resealed;
 use super::document::{Content, DraftMeta, VersionMeta};
 use super::environment::Environment;
 use super::event::Event;
-use super::ids::{DraftId, KeyedDigest, TicketId, Token, Version};
+use super::ids::{BodyId, DataKeyId, DraftId, KeyedDigest, TicketId, Token, Version};
 use super::lock::{Holder, Lock, Ticket};
 use super::refusal::{HeldBy, Refusal};
+use super::sealing::{DataKeyRecord, Ground, Keyring};
 use std::time::Duration;
 
 /// The bounded part of the store that a command [needs](super::command::Needs).
@@ -42,6 +44,38 @@ pub struct Snapshot {
     pub usage: (u64, u64),
     /// Versions that have bytes and are not current.
     pub purgeable: u64,
+    /// The keyring of the environment.
+    pub keyring: Option<Keyring>,
+    /// What the states that the command names are sealed on; none: they are not there yet.
+    pub grounds: Vec<Option<Ground>>,
+    /// The bodies of the documents that the command names; none: they are gone.
+    pub bodies: Vec<Option<BodyId>>,
+    /// How many data keys are where in their life.
+    pub left: Left,
+    /// How much is under the data keys that the command names; none: there is no such key.
+    pub under: Vec<Option<Under>>,
+}
+
+/// How many data keys of an environment are where in their life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// All that are not destroyed.
+    pub keys: u64,
+    /// Those that are not wrapped to the active identity.
+    pub old_identity: u64,
+    /// Those of an earlier epoch that are not retired.
+    pub old_epoch: u64,
+}
+
+/// What is under a data key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Under {
+    /// The epoch of the key.
+    pub epoch: u32,
+    /// Versions, drafts and staged uploads.
+    pub documents: u64,
+    /// Sealed values.
+    pub values: u64,
 }
 
 /// How many tickets a snapshot holds at most.
@@ -72,18 +106,46 @@ pub struct Effect {
 #[allow(missing_docs, reason = "each follows from the command")]
 pub enum Reply {
     Environment(Environment),
-    EnvironmentDeleted { states: u64 },
+    EnvironmentDeleted {
+        states: u64,
+    },
     Frozen,
-    Unfrozen { was: bool },
+    Unfrozen {
+        was: bool,
+    },
     Held(Grant),
     Queued(Place),
-    Cancelled { was_waiting: bool },
-    Renewed { token: Token, ttl: Duration, remaining: Option<Duration>, waiting: u32 },
-    Released { was_live: bool, ended: Option<super::lock::End> },
-    Broken { broken: Vec<Holder>, then: Option<Box<Reply>> },
-    Wrote { version: Box<VersionMeta>, replayed: bool },
+    Cancelled {
+        was_waiting: bool,
+    },
+    Renewed {
+        token: Token,
+        ttl: Duration,
+        remaining: Option<Duration>,
+        waiting: u32,
+    },
+    Released {
+        was_live: bool,
+        ended: Option<super::lock::End>,
+    },
+    Broken {
+        broken: Vec<Holder>,
+        then: Option<Box<Reply>>,
+    },
+    Wrote {
+        version: Box<VersionMeta>,
+        replayed: bool,
+    },
     DraftDiscarded,
-    Purged { versions: u64 },
+    Purged {
+        versions: u64,
+    },
+    /// The keyring after a change, and what the change was about.
+    Keys {
+        keyring: Box<Keyring>,
+        done: u64,
+        skipped: u64,
+    },
     Settled,
 }
 
@@ -144,6 +206,19 @@ pub enum Change {
     /// One version, or all with bytes but the current one; of a deleted state all.
     PurgeVersions(Option<Version>),
     PutDraft(DraftMeta, Content),
+    PutKeyring(Box<Keyring>),
+    /// Stores wraps of data keys that are there already.
+    PutDataKeys(Vec<DataKeyRecord>),
+    /// Another body in the place of the one of a version or draft.
+    PutBody(Box<Resealed>),
+    /// Sealed values under a data key that no document has: at most this many.
+    DropValues {
+        key: DataKeyId,
+        most: u64,
+    },
+    RetireDataKey(DataKeyId),
+    /// Retired data keys go.
+    DropDataKeys,
     DropDraft(DraftId),
     Event(Event),
     /// Remembers the reply under the command's request id.

@@ -7,23 +7,36 @@ use serde::{Deserialize, Serialize};
 use super::format::{Format, TerraformHeader};
 use super::ids::{BodyId, DraftId, Etag, KeyedDigest, StateId, Token, Version};
 use super::names::{InnerLock, Principal, Session, StatePath};
+use super::sealing::{DataKeyRecord, Ground, NewValue, Ordinals, SealMeta};
 use super::time::{StoreTime, WallTime};
 
-/// A document on its way into the store: sealed, its bytes in `inline` or already staged under `body`.
+/// A document on its way into the store: sealed, its skeleton in `inline` or already staged under `body`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Content {
-    /// Where its bytes are, or will be.
+    /// Where its skeleton is, or will be.
     pub body: BodyId,
-    /// The sealed skeleton, if it is small; otherwise it was staged.
-    pub inline: Option<Vec<u8>>,
-    /// What stands for the holes of the skeleton, in order. Empty while nothing is sealed.
-    pub values: Vec<SealedValue>,
+    /// The sealed pieces of the skeleton, if they are small; otherwise they were staged.
+    pub inline: Option<Vec<Vec<u8>>>,
+    /// The sealed values that the state has not had yet, numbered from the ground's next ordinal.
+    pub values: Vec<NewValue>,
+    /// The ordinals of all its sealed values.
+    pub ordinals: Ordinals,
+    /// What it was sealed on: it is committed on no other.
+    pub ground: Ground,
+    /// The data key of the ground, if it is new.
+    pub new_key: Option<DataKeyRecord>,
+    /// How it is sealed, as the version it is meant to be.
+    pub seal: SealMeta,
+    /// What binds it together if it becomes a draft instead.
+    pub draft_mac: KeyedDigest,
     /// Bytes it takes as stored.
     pub stored_size: u64,
     /// Size of the redacted form, which is all that is told of the size outside.
     pub shown_size: u64,
-    /// The keyed digest of the plain document.
+    /// The keyed digest of the plain document, under the ground's data key.
     pub digest: KeyedDigest,
+    /// The same under the data key of the current version, where that is another.
+    pub head_digest: Option<KeyedDigest>,
     /// What it is.
     pub format: Format,
     /// Terraform's serial and lineage; an OpenTofu envelope has them too.
@@ -34,15 +47,6 @@ impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Content").field("body", &self.body).field("format", &self.format).finish_non_exhaustive()
     }
-}
-
-/// A sealed value: one hole of a skeleton.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SealedValue {
-    /// Which value of the state it is.
-    pub ordinal: u32,
-    /// The sealed bytes.
-    pub sealed: Vec<u8>,
 }
 
 /// Why a version exists.
@@ -80,6 +84,8 @@ pub struct VersionMeta {
     pub origin: Origin,
     pub written: WallTime,
     pub inner_lock: Option<InnerLock>,
+    /// How its content is sealed; none: deleted here.
+    pub seal: Option<SealMeta>,
     /// None: deleted here, or its bytes are gone.
     pub body: Option<BodyId>,
 }
@@ -133,5 +139,6 @@ pub struct DraftMeta {
     /// `expires` for people.
     pub expires_wall: WallTime,
     pub inner_lock: Option<InnerLock>,
+    pub seal: SealMeta,
     pub body: BodyId,
 }

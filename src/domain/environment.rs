@@ -26,24 +26,29 @@ pub struct Environment {
     pub frozen: Option<Reason>,
     /// When it was made, for people.
     pub created: WallTime,
-    /// Its secret, wrapped: opaque here, and not part of replies.
-    #[serde(skip)]
-    pub wrapped_secret: Vec<u8>,
+    /// The version of the identity that new data keys are wrapped to.
+    pub identity: u32,
+    /// How often new data keys were asked for: states whose key is of an earlier epoch get a new one with their next write.
+    pub key_epoch: u32,
 }
 
 /// Decides the acts on environments.
 pub(super) fn decide(work: &mut Work<'_>, name: &EnvironmentName, act: EnvironmentAct) -> Result<Reply, Refusal> {
-    if let EnvironmentAct::Create { id, settings, wrapped_secret } = act {
+    if let EnvironmentAct::Create { id, settings, mut keyring } = act {
         if work.snapshot.environment.is_some() {
             return Err(Refusal::EnvironmentExists(name.clone()));
         }
         let settings = settings.apply(&Settings::default_within(work.ctx.limits), work.ctx.limits)?;
-        let environment = Environment { id, name: name.clone(), settings, frozen: None, created: work.ctx.wall, wrapped_secret };
+        let environment =
+            Environment { id, name: name.clone(), settings, frozen: None, created: work.ctx.wall, identity: 1, key_epoch: 1 };
+        keyring.identities.iter_mut().for_each(|identity| identity.created = work.ctx.wall);
+        work.changes.push(Change::PutKeyring(keyring));
         return Ok(put(work, environment, EventKind::EnvironmentCreated, String::new()));
     }
     let mut environment = work.environment()?.clone();
     match act {
         EnvironmentAct::Create { .. } => Err(Refusal::EnvironmentExists(name.clone())),
+        EnvironmentAct::Keys(act) => super::keys::decide(work, environment, *act),
         EnvironmentAct::Set(change) => {
             environment.settings = change.apply(&environment.settings, work.ctx.limits)?;
             Ok(put(work, environment, EventKind::EnvironmentChanged, String::new()))
@@ -75,7 +80,7 @@ pub(super) fn decide(work: &mut Work<'_>, name: &EnvironmentName, act: Environme
     }
 }
 
-fn put(work: &mut Work<'_>, environment: Environment, kind: EventKind, message: String) -> Reply {
+pub(super) fn put(work: &mut Work<'_>, environment: Environment, kind: EventKind, message: String) -> Reply {
     work.changes.push(Change::PutEnvironment(environment.clone()));
     work.event(Event::new(kind).because(message));
     work.remember();

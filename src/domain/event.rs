@@ -28,6 +28,7 @@ pub enum EventKind {
     EnvironmentCreated,
     EnvironmentChanged,
     EnvironmentDeleted,
+    KeysChanged,
 }
 
 /// One event. Its revision is given by the store, in commit order; environment and path are those of the command.

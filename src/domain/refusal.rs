@@ -9,6 +9,7 @@ use super::format::Format;
 use super::ids::{DraftId, Token, Version};
 use super::lock::{End, Mode};
 use super::names::{EnvironmentName, Labels, Principal, Session};
+use super::sealing::JobKind;
 
 /// A holder as a refusal tells of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +85,21 @@ pub enum Refusal {
     DraftQuota { why: Box<Refusal>, drafts: u32, bytes: u64 },
     #[error("request id used before, for another request")]
     RequestIdReused,
+    #[error(
+        "the document has the mark of a redacted view where a secret stands or stood: it would replace the secret by the mark"
+    )]
+    MarkWritten,
+    /// The document was sealed on a ground that has moved: seal it again. Never told to callers.
+    #[error("the state's keys or values have changed since the document was sealed")]
+    GroundMoved,
+    #[error("the keys or rules of the environment were changed by somebody else in between")]
+    KeysMoved,
+    #[error("a {} of this environment is under way ({done} of {total} done)", .kind.verb())]
+    RotationRunning { kind: JobKind, done: u64, total: u64 },
+    #[error("no such rotation is under way")]
+    RotationNone,
+    #[error("{left} things are still under the old keys")]
+    RotationIncomplete { left: u64 },
     /// The refusal of a write whose document is kept.
     #[error("{why}; the document is kept as draft {draft}")]
     Kept { draft: DraftId, why: Box<Refusal> },
@@ -117,6 +133,12 @@ impl Refusal {
             Self::OpaqueRefused => "OPAQUE_REFUSED",
             Self::PlaintextRefused => "PLAINTEXT_REFUSED",
             Self::StateNotFound => "STATE_NOT_FOUND",
+            Self::MarkWritten => "MARK_WRITTEN",
+            Self::GroundMoved => "INTERNAL",
+            Self::KeysMoved => "KEYS_MOVED",
+            Self::RotationRunning { .. } => "ROTATION_RUNNING",
+            Self::RotationNone => "ROTATION_NONE",
+            Self::RotationIncomplete { .. } => "ROTATION_INCOMPLETE",
             Self::VersionNotFound(_) => "VERSION_NOT_FOUND",
             Self::VersionCurrent(_) => "VERSION_CURRENT",
             Self::DraftNotFound(_) => "DRAFT_NOT_FOUND",
@@ -167,6 +189,14 @@ impl Refusal {
             Self::DraftNotFound(_) => "list the drafts with `leasehold state drafts list`".to_owned(),
             Self::DraftQuota { .. } => "KEEP YOUR COPY; then promote or discard drafts and write again".to_owned(),
             Self::RequestIdReused => "make a new request id for every request; only a retry keeps its id".to_owned(),
+            Self::MarkWritten => {
+                "write the document itself (`leasehold state pull` with the full view), never a redacted one".to_owned()
+            }
+            Self::GroundMoved => "try again".to_owned(),
+            Self::KeysMoved => "look again with `leasehold keys report`, then try again".to_owned(),
+            Self::RotationRunning { .. } => "wait for its end: `leasehold keys report` shows how far it is".to_owned(),
+            Self::RotationNone => "look with `leasehold keys report`".to_owned(),
+            Self::RotationIncomplete { .. } => "run the same command again: it goes on where it was".to_owned(),
             Self::Kept { draft, .. } => format!(
                 "nothing is lost: look with `leasehold state drafts diff … {draft}`, then promote it under a lease of yours, or discard it"
             ),

@@ -1,8 +1,14 @@
 //! Identities as age writes them down: one a line, `#` comments between.
 
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::str::FromStr;
 
+use age::secrecy::ExposeSecret;
 use age::x25519::Identity;
+use zeroize::Zeroizing;
 
 use super::hygiene::Locked;
 use super::recipient::Recipient;
@@ -67,10 +73,31 @@ impl Identities {
     }
 }
 
+/// Writes a fresh identity to a file that only its owner can read, unless there is one, and gives its recipient.
+///
+/// # Errors
+/// The file cannot be read or written, or holds something else.
+pub fn generate_file(file: &Path) -> io::Result<String> {
+    let fresh = Identity::generate();
+    match OpenOptions::new().create_new(true).write(true).mode(0o600).open(file) {
+        Ok(mut made) => {
+            let text = fresh.to_string();
+            made.write_all(b"# opens everything without the server: keep it offline, apart from the database\n")?;
+            made.write_all(text.expose_secret().as_bytes()).and_then(|()| made.write_all(b"\n"))?;
+            made.sync_all()?;
+            Ok(fresh.to_public().to_string())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let text = Zeroizing::new(std::fs::read_to_string(file)?);
+            let identities = Identities::parse(&text).map_err(io::Error::other)?;
+            Ok(identities.first().to_public().to_string())
+        }
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use age::secrecy::ExposeSecret;
-
     use super::*;
 
     #[test]

@@ -2,19 +2,21 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`find`] | which places of a document hold secrets |
 //! | [`seal`] | how they, and what is left, are sealed and opened |
 //! | [`view`] | documents as readers get them who do not get all |
 //! | [`keys`], [`master`] | the tree of keys, and where its top comes from |
+//! | [`operational`] | the server's own key, for what needs no document |
 
 pub mod cache;
 pub mod data_key;
-pub mod document;
 pub mod find;
 pub mod hole;
 pub mod hygiene;
 pub mod identities;
 pub mod keys;
 pub mod master;
+pub mod operational;
 pub mod path;
 pub mod recipient;
 pub mod seal;

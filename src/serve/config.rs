@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use crate::domain::settings::Limits;
+use crate::service::{COMMAND_TIMEOUT, MasterSource};
 
 /// The settings file, in TOML. Everything has a default; flags win over it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -28,8 +29,27 @@ pub struct Config {
     pub max_in_flight: Option<u64>,
     /// How many events are kept for watchers (default 1,000,000).
     pub keep_events: Option<u64>,
+    /// Where the master key comes from (default: `master.key` in the data folder).
+    pub master: MasterConfig,
     /// Bounds on leases.
     pub limits: LimitsConfig,
+}
+
+/// Where the master key comes from: one of `file`, `encrypted` and `command`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MasterConfig {
+    /// A file with age identities, the current one first, that only its owner can read.
+    pub file: Option<PathBuf>,
+    /// An age file with them that a passphrase opens: the server starts locked, unless `passphrase` is given.
+    pub encrypted: Option<PathBuf>,
+    /// The file with the passphrase of `encrypted`.
+    pub passphrase: Option<PathBuf>,
+    /// A program by its absolute path, and its arguments; it prints the identities.
+    pub command: Option<Vec<String>>,
+    /// How long it may take (default 10 s).
+    #[serde(deserialize_with = "span")]
+    pub command_timeout: Option<Duration>,
 }
 
 /// Where data is kept.
@@ -78,6 +98,10 @@ pub enum ConfigError {
     Io { file: PathBuf, cause: std::io::Error },
     #[error("the settings {} are malformed: {cause}", .file.display())]
     Malformed { file: PathBuf, cause: toml::de::Error },
+    #[error(
+        "[master] names more than one source, or a part of one: give `file`, `encrypted` (with or without `passphrase`) or `command`"
+    )]
+    Master,
 }
 
 impl Config {
@@ -88,6 +112,27 @@ impl Config {
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(file).map_err(|cause| ConfigError::Io { file: file.to_owned(), cause })?;
         toml::from_str(&text).map_err(|cause| ConfigError::Malformed { file: file.to_owned(), cause })
+    }
+}
+
+impl MasterConfig {
+    /// The one source that is named; by default a file in the data folder.
+    ///
+    /// # Errors
+    /// There are several, or a passphrase or timeout without what it belongs to.
+    pub fn source(&self, folder: &Path) -> Result<MasterSource, ConfigError> {
+        match (&self.file, &self.encrypted, &self.command) {
+            (file, None, None) if self.passphrase.is_none() && self.command_timeout.is_none() => {
+                Ok(MasterSource::File(file.clone().unwrap_or_else(|| folder.join("master.key"))))
+            }
+            (None, Some(file), None) if self.command_timeout.is_none() => {
+                Ok(MasterSource::Passphrase { file: file.clone(), passphrase: self.passphrase.clone() })
+            }
+            (None, None, Some(argv)) if self.passphrase.is_none() => {
+                Ok(MasterSource::Command { argv: argv.clone(), timeout: self.command_timeout.unwrap_or(COMMAND_TIMEOUT) })
+            }
+            _ => Err(ConfigError::Master),
+        }
     }
 }
 

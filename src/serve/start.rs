@@ -16,7 +16,10 @@ use super::identity::{TokenError, Tokens};
 use crate::domain::ids::{HistoryId, RequestId};
 use crate::domain::names::EnvironmentName;
 use crate::domain::settings::SettingsChange;
-use crate::secrets::master::{MasterError, MasterSource};
+use crate::secrets::identities::generate_file;
+use crate::secrets::master::{MasterError, MasterSource, Masters};
+use crate::secrets::operational::{ServerKey, ServerKeyError};
+use crate::service::environments::Recovery;
 use crate::service::{Bounds, Caller, Error, Service};
 use crate::store::Store;
 use crate::store::clock::SystemSource;
@@ -57,6 +60,8 @@ pub enum StartError {
     Store(#[from] OpenError),
     #[error(transparent)]
     Master(#[from] MasterError),
+    #[error(transparent)]
+    ServerKey(#[from] ServerKeyError),
     #[error(transparent)]
     Token(#[from] TokenError),
     #[error(transparent)]
@@ -112,13 +117,15 @@ impl Server {
         let store = open_store(&options, &config, &folder)?;
         let (tokens, token) = Tokens::open(&folder.join("bootstrap.token"))?;
         let fresh = store.head().borrow().revision.0 == 0;
-        let master = MasterSource::File(folder.join("master.key")).load_or_create(fresh, None)?;
+        let server_key = ServerKey::open(&folder.join("server.key"))?;
+        let source = config.master.source(&folder)?;
+        let masters = load_masters(source.clone(), fresh).await?;
         let default = Bounds::default();
         let bounds = Bounds {
             document: config.max_document.unwrap_or(default.document),
             in_flight: config.max_in_flight.unwrap_or(default.in_flight),
         };
-        let service = Service::new(Arc::clone(&store), master, bounds);
+        let service = Service::new(Arc::clone(&store), server_key, source, masters, bounds);
         let listener = door::listen(listen).map_err(|cause| StartError::Listen { address: listen, cause })?;
         let address = listener.local_addr().map_err(|cause| StartError::Listen { address: listen, cause })?;
         let hints = match options.dev {
@@ -172,6 +179,24 @@ impl Server {
     }
 }
 
+/// The master keys. Without them the server starts locked; a file that others can read, or that is not what it should be, is no reason to
+/// go on.
+async fn load_masters(source: MasterSource, fresh: bool) -> Result<Option<Masters>, StartError> {
+    if source.asks_passphrase() {
+        tracing::warn!("starting locked: run `leasehold unlock` and give the passphrase of the master key");
+        return Ok(None);
+    }
+    let loading = tokio::task::spawn_blocking(move || source.load_or_create(fresh, None));
+    match loading.await.map_err(|error| StartError::Serve(io::Error::other(error)))? {
+        Ok(masters) => Ok(Some(masters)),
+        Err(error @ MasterError::Missing(_)) => {
+            tracing::error!(%error, "starting locked: leases, history and watching work, documents do not until `leasehold unlock`");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn acceptor(options: &Options, config: &Config) -> Result<Option<tokio_rustls::TlsAcceptor>, StartError> {
     let files = match (&options.tls, &config.tls_cert, &config.tls_key) {
         (Some((cert, key)), _, _) | (None, Some(cert), Some(key)) => Some((cert, key)),
@@ -219,7 +244,10 @@ async fn dev(
     let name: EnvironmentName = "dev".parse().expect("a valid name");
     if service.environments(&caller, Some(name.clone())).await.is_err() {
         let id = RequestId(uuid::Uuid::now_v7().into_bytes());
-        service.create_environment(&caller, id, name, SettingsChange::default()).await.map_err(StartError::Dev)?;
+        let file = folder.join("recovery.key");
+        let recipient = generate_file(&file).map_err(|cause| StartError::Write { file, cause })?;
+        let recovery = Recovery { recipients: vec![recipient], none: false };
+        service.create_environment(&caller, id, name, SettingsChange::default(), recovery).await.map_err(StartError::Dev)?;
     }
     let file = folder.join("dev.env");
     let scheme = if tls { "https" } else { "http" };

@@ -1,5 +1,6 @@
 //! Environments: create, list, set, freeze, delete.
 
+use super::vault::Ring;
 use super::{Caller, Error, Service, random};
 use crate::domain::command::{Act, EnvironmentAct, LockAct};
 use crate::domain::decision::Reply;
@@ -7,7 +8,7 @@ use crate::domain::environment::Environment;
 use crate::domain::ids::{EnvironmentId, KeyedDigest, RequestId};
 use crate::domain::names::{EnvironmentName, Principal, Reason, StateName};
 use crate::domain::settings::SettingsChange;
-use crate::secrets::keys;
+use crate::secrets::recipient::Recipient;
 use crate::store::{Query, Rows};
 
 /// What is frozen: an environment, or one state in it.
@@ -17,6 +18,30 @@ pub enum Target {
     Environment(EnvironmentName),
     /// One state.
     State(StateName),
+}
+
+/// Who besides the server can open everything of a new environment.
+#[derive(Clone, Debug, Default)]
+pub struct Recovery {
+    /// age recipients.
+    pub recipients: Vec<String>,
+    /// Said on purpose: nobody.
+    pub none: bool,
+}
+
+impl Recovery {
+    /// The recipients, if somebody has thought of them.
+    fn checked(self) -> Result<Vec<Recipient>, Error> {
+        if self.recipients.is_empty() != self.none {
+            return Err(Error::RecoveryRequired);
+        }
+        self.recipients.iter().map(|text| recipient(text)).collect()
+    }
+}
+
+/// A recipient, or why it is none.
+pub(super) fn recipient(text: &str) -> Result<Recipient, Error> {
+    text.parse().map_err(|error| Error::Recipient(format!("{error}")))
 }
 
 impl Service {
@@ -30,13 +55,17 @@ impl Service {
         id: RequestId,
         name: EnvironmentName,
         settings: SettingsChange,
+        recovery: Recovery,
     ) -> Result<Environment, Error> {
         let principal = caller.principal()?;
+        let recovery = recovery.checked()?;
+        let masters = self.vault.masters()?;
         let environment = EnvironmentId(random::bytes16()?);
-        let wrapped_secret = keys::create(&self.master, environment, &[]).map_err(|error| Error::internal(&error.to_string()))?;
-        let text = format!("{name} {settings:?}");
-        let request = Some((id, keys::server_digest(&self.master, &[b"create", text.as_bytes()])));
-        let act = EnvironmentAct::Create { id: environment, settings, wrapped_secret };
+        let keyring = Ring::create(&masters, environment, &recovery);
+        let keyring = Box::new(keyring.map_err(|error| Error::internal(&error.to_string()))?);
+        let text = format!("{name} {settings:?} {recovery:?}");
+        let request = Some((id, self.server_key.digest(&[b"create", text.as_bytes()])));
+        let act = EnvironmentAct::Create { id: environment, settings, keyring };
         match self.submit(principal, request, Act::Environment(name, act)).await? {
             Reply::Environment(environment) => Ok(environment),
             _ => Err(Error::internal("an environment act answered otherwise")),
@@ -122,7 +151,7 @@ impl Service {
         force: bool,
     ) -> Result<u64, Error> {
         // Its key goes with it, and a retry has to be recognised afterwards.
-        let digest = keys::server_digest(&self.master, &[b"delete", format!("{name} {force}").as_bytes()]);
+        let digest = self.server_key.digest(&[b"delete", format!("{name} {force}").as_bytes()]);
         let deleted = self.environment_act(caller, id, digest, name.clone(), EnvironmentAct::Delete { force }).await;
         self.forget_keys(&name);
         match deleted? {

@@ -41,7 +41,19 @@ pub enum Error {
     WaitOver { held: String },
     #[error("version {0} has no bytes any more")]
     BytesGone(u64),
+    #[error("{0}")]
+    Unsealable(String),
+    #[error("{0}")]
+    Recipient(String),
+    #[error("a new environment needs recovery recipients, or an explicit word that there are none")]
+    RecoveryRequired,
     // The operator's to mend.
+    #[error("the server is locked: it has no master key, and serves no documents")]
+    Locked,
+    #[error("the server's master key does not open this environment")]
+    WrongMaster,
+    #[error("the master key cannot be had: {0}")]
+    Master(String),
     #[error("the server's disk is full; nothing was changed")]
     Full,
     #[error("it is unknown whether the change was made")]
@@ -83,6 +95,12 @@ impl Error {
             Self::Relist { .. } => "WATCH_RELIST",
             Self::WaitOver { .. } => "WAIT_OVER",
             Self::BytesGone(_) => "VERSION_PURGED",
+            Self::Unsealable(_) => "DOCUMENT_INVALID",
+            Self::Recipient(_) => "RECIPIENT_INVALID",
+            Self::RecoveryRequired => "RECOVERY_REQUIRED",
+            Self::Locked => "LOCKED",
+            Self::WrongMaster => "MASTER_WRONG",
+            Self::Master(_) => "MASTER_UNAVAILABLE",
             Self::Full => "STORE_FULL",
             Self::Unknown => "OUTCOME_UNKNOWN",
             Self::Stopping => "STORE_UNAVAILABLE",
@@ -110,6 +128,14 @@ impl Error {
             Self::Relist { .. } => "list the states again, then watch from the cursor in `metadata.cursor`",
             Self::WaitOver { .. } => "try again, wait longer, or look at the holder with `leasehold lease show`",
             Self::BytesGone(_) => "choose another version of `leasehold state history`",
+            Self::Unsealable(_) => "split the document; nothing was written",
+            Self::Recipient(_) => "pass age X25519 recipients, as `age-keygen` prints them",
+            Self::RecoveryRequired => {
+                "give `--recovery age1…` (make one with `age-keygen`, and keep it offline), or `--no-recovery`"
+            }
+            Self::Locked => "an operator has to run `leasehold unlock`; leases, history and watching work meanwhile",
+            Self::WrongMaster => "put the right master key back, then `leasehold unlock`",
+            Self::Master(_) => "mend what the message says, then `leasehold unlock`",
             Self::Full => "free space on the server's disk, then try again with the same request id",
             Self::Unknown => "try again with the same request id: what was done is not done twice",
             Self::Stopping => "try again in a moment, with the same request id",

@@ -13,7 +13,7 @@ use crate::domain::lock::{End, Holder, Ticket};
 use crate::domain::names::{Prefix, Session, StateName};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::StoreTime;
-use crate::secrets::keys::EnvironmentKeys;
+use crate::secrets::operational::OperationKeys;
 use crate::store::{LockRow, Query, Rows};
 
 /// A grant with the secret that proves it.
@@ -251,7 +251,7 @@ impl Service {
     }
 }
 
-fn secret(keys: &EnvironmentKeys, state: &StateName, session: &Session, grant: &Grant) -> String {
+fn secret(keys: &OperationKeys, state: &StateName, session: &Session, grant: &Grant) -> String {
     let proof = keys.lease_secret(state, session, grant.token, &grant.principal);
     let mut text = SECRET_PREFIX.to_owned();
     URL_SAFE_NO_PAD.encode_string([&proof, grant.principal.as_str().as_bytes()].concat(), &mut text);

@@ -9,8 +9,8 @@ use crate::domain::command::{Act, Command};
 use crate::domain::decision::Reply;
 use crate::domain::ids::{KeyedDigest, RequestId, Token};
 use crate::domain::names::{EnvironmentName, Principal, Session, StateName};
-use crate::secrets::keys::{self, EnvironmentKeys};
 use crate::secrets::master::Masters;
+use crate::secrets::operational::{OperationKeys, ServerKey};
 use crate::store::{Query, Rows, Store};
 
 pub mod acquire;
@@ -19,13 +19,17 @@ pub mod environments;
 mod error;
 pub mod hub;
 pub mod leases;
+mod opening;
 pub mod pull;
 pub mod push;
 mod random;
 pub mod rewrite;
+mod sealing;
 pub mod states;
+mod vault;
 pub mod watch;
 
+pub use crate::secrets::master::{COMMAND_TIMEOUT, MasterSource};
 pub use error::Error;
 
 /// Bounds on what callers may send.
@@ -64,9 +68,10 @@ pub struct LeaseSecret {
 /// The use cases over one store.
 pub struct Service {
     store: Arc<dyn Store>,
-    master: Masters,
-    /// Opened keys by name; nothing but a deletion ever changes them.
-    keys: DashMap<EnvironmentName, Arc<EnvironmentKeys>>,
+    server_key: ServerKey,
+    vault: vault::Vault,
+    /// What of the server's key is each environment's, by name; nothing but a deletion ever changes it.
+    keys: DashMap<EnvironmentName, Arc<OperationKeys>>,
     /// How many deletions there were: keys read across one are not kept.
     deletions: AtomicU64,
     hub: Arc<hub::Hub>,
@@ -80,14 +85,21 @@ pub struct Service {
 const PERMIT: u64 = 64 << 10;
 
 impl Service {
-    /// The service over a store. Spawns the task that tells watchers; call it inside a runtime.
+    /// The service over a store; without the master keys it is locked. Spawns the task that tells watchers; call it inside a runtime.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, master: Masters, bounds: Bounds) -> Arc<Self> {
+    pub fn new(
+        store: Arc<dyn Store>,
+        server_key: ServerKey,
+        source: MasterSource,
+        masters: Option<Masters>,
+        bounds: Bounds,
+    ) -> Arc<Self> {
         let permits = (bounds.in_flight / PERMIT).clamp(1, u64::from(u32::MAX >> 3));
         Arc::new(Self {
             hub: hub::Hub::start(Arc::clone(&store)),
             store,
-            master,
+            server_key,
+            vault: vault::Vault::new(source, masters),
             keys: DashMap::new(),
             deletions: AtomicU64::new(0),
             bounds,
@@ -110,7 +122,7 @@ impl Service {
 
     /// The principal behind a caller who acts on a lease. A lease secret is believed if it proves this very lease.
     fn principal_of(
-        keys: &EnvironmentKeys,
+        keys: &OperationKeys,
         caller: &Caller,
         state: &StateName,
         session: &Session,
@@ -125,8 +137,8 @@ impl Service {
         }
     }
 
-    /// The keys of an environment.
-    async fn keys(&self, environment: &EnvironmentName) -> Result<Arc<EnvironmentKeys>, Error> {
+    /// What of the server's key is the environment's, for digests of requests and lease secrets: also while the server is locked.
+    async fn keys(&self, environment: &EnvironmentName) -> Result<Arc<OperationKeys>, Error> {
         if let Some(keys) = self.keys.get(environment) {
             return Ok(Arc::clone(&keys));
         }
@@ -136,9 +148,7 @@ impl Service {
         };
         let missing = || crate::domain::refusal::Refusal::EnvironmentNotFound(environment.clone());
         let (found, _) = found.into_iter().next().ok_or_else(missing)?;
-        let keys = keys::open(&self.master, found.id, &found.wrapped_secret)
-            .map_err(|_| Error::internal("the environment's secret does not open with this master key"))?;
-        let keys = Arc::new(keys);
+        let keys = Arc::new(self.server_key.environment(found.id));
         self.keys.insert(environment.clone(), Arc::clone(&keys));
         if self.deletions.load(Ordering::SeqCst) != before {
             self.keys.remove(environment);
@@ -150,6 +160,7 @@ impl Service {
     fn forget_keys(&self, environment: &EnvironmentName) {
         self.deletions.fetch_add(1, Ordering::SeqCst);
         self.keys.remove(environment);
+        self.vault.forget(environment);
     }
 
     async fn submit(&self, principal: Principal, request: Option<(RequestId, KeyedDigest)>, act: Act) -> Result<Reply, Error> {

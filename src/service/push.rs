@@ -1,18 +1,23 @@
 //! Writing a version: the document is read, sealed and staged outside the transaction, and committed inside it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
+use zeroize::Zeroizing;
 
+use super::sealing::{Place, Plain, run};
 use super::{Caller, Error, PERMIT, Service, random};
 use crate::domain::command::{Act, ContentAct, Write};
 use crate::domain::decision::Reply;
 use crate::domain::document::{Content, Expect, Origin, VersionMeta};
-use crate::domain::format::{Format, inspect};
-use crate::domain::ids::{BodyId, DraftId, Etag, KeyedDigest, RequestId, StateId, Token};
+use crate::domain::format::Format;
+use crate::domain::ids::{DraftId, Etag, KeyedDigest, RequestId, StateId, Token, Version};
 use crate::domain::names::{InnerLock, Principal, Session, StateName};
 use crate::domain::refusal::Refusal;
-use crate::secrets::document::seal;
-use crate::secrets::keys::EnvironmentKeys;
+use crate::domain::sealing::{DataKeyRecord, Ground};
+pub use crate::secrets::find::{Warning, WarningKind};
+use crate::secrets::operational::OperationKeys;
 use crate::store::{CHUNK, Query, Rows};
 
 /// A write as a caller asks for it.
@@ -38,11 +43,13 @@ pub struct Written {
     pub version: VersionMeta,
     /// Nothing new was written: the request, or the very same document, had been seen before.
     pub replayed: bool,
+    /// What could not be sealed as it should, by place.
+    pub warnings: Vec<Warning>,
 }
 
 /// A document on its way in. It holds its share of the memory for documents in flight.
 pub struct Upload {
-    document: Vec<u8>,
+    document: Zeroizing<Vec<u8>>,
     size: u64,
     _flight: Option<OwnedSemaphorePermit>,
 }
@@ -55,12 +62,30 @@ pub(super) struct Draftless<'a> {
     pub(super) state: &'a StateName,
     pub(super) session: Session,
     pub(super) token: Token,
-    pub(super) expect: Expect,
-    /// Nobody asked for this expectation: it was read a moment ago.
-    pub(super) guessed: bool,
+    /// None: what is current when the write is checked.
+    pub(super) expect: Option<Expect>,
     pub(super) origin: Origin,
     pub(super) rewrite: bool,
     pub(super) inner_lock: Option<InnerLock>,
+}
+
+/// The rest of a write, made for where the state stood.
+pub(super) struct Prepared {
+    pub(super) expect: Expect,
+    /// Nobody asked for this expectation: it was read a moment ago.
+    pub(super) guessed: bool,
+    pub(super) fresh: StateId,
+    pub(super) draft: DraftId,
+    pub(super) masked: bool,
+    pub(super) content: Option<Content>,
+}
+
+impl Prepared {
+    /// A write without content.
+    pub(super) fn bare(expect: Expect) -> Result<Self, Error> {
+        let (fresh, draft) = (StateId(random::bytes16()?), DraftId(random::ordered()));
+        Ok(Self { expect, guessed: false, fresh, draft, masked: false, content: None })
+    }
 }
 
 impl Service {
@@ -72,12 +97,16 @@ impl Service {
         if size > self.bounds.document {
             return Err(Error::TooLarge { size, most: self.bounds.document });
         }
-        // One document may be larger than all that may be in flight: it then flies alone.
-        let permits = u32::try_from(size.div_ceil(PERMIT).min(self.permits)).unwrap_or(u32::MAX);
-        let flight = tokio::sync::Semaphore::acquire_many_owned(std::sync::Arc::clone(&self.flights), permits);
-        let flight = flight.await.map_err(|_| Error::Stopping)?;
+        let flight = self.flight(size).await?;
         let capacity = usize::try_from(size).map_err(|_| Error::TooLarge { size, most: self.bounds.document })?;
-        Ok(Upload { document: Vec::with_capacity(capacity), size, _flight: Some(flight) })
+        Ok(Upload { document: Zeroizing::new(Vec::with_capacity(capacity)), size, _flight: Some(flight) })
+    }
+
+    /// A share of the memory for documents in flight. One document may be larger than all of it: it then flies alone.
+    pub(super) async fn flight(&self, size: u64) -> Result<OwnedSemaphorePermit, Error> {
+        let permits = u32::try_from(size.div_ceil(PERMIT).min(self.permits)).unwrap_or(u32::MAX);
+        let flight = tokio::sync::Semaphore::acquire_many_owned(Arc::clone(&self.flights), permits);
+        flight.await.map_err(|_| Error::Stopping)
     }
 
     /// The principal behind a push, told before its document is read.
@@ -85,7 +114,10 @@ impl Service {
     /// # Errors
     /// The lease secret does not prove this lease.
     pub async fn authorise_push(&self, caller: &Caller, push: &Push) -> Result<Principal, Error> {
-        self.lease_principal(caller, &push.state, &push.session, push.token).await
+        let principal = self.lease_principal(caller, &push.state, &push.session, push.token).await?;
+        // A locked server would read the document in vain.
+        self.vault.masters()?;
+        Ok(principal)
     }
 
     /// Writes a version, or keeps the document as a draft and says so in the error.
@@ -97,35 +129,76 @@ impl Service {
         if (document.len() as u64) < size {
             return Err(Error::Truncated { got: document.len() as u64, size });
         }
-        let keys = self.keys(&push.state.environment).await?;
-        let current = self.current(&push.state).await?;
-        let fixed = current.as_ref().filter(|current| !current.deleted()).map(|current| current.format);
-        let wanted = match (fixed, push.format) {
-            (Some(fixed), Some(got)) if fixed != got => return Err(Refusal::FormatDiffers { fixed, got }.into()),
-            (fixed, asked) => fixed.or(asked),
+        let ring = self.ring(&push.state.environment).await?;
+        let document: Plain = Arc::new(document);
+        let digest = run(document.len(), {
+            let (ring, document) = (Arc::clone(&ring), Arc::clone(&document));
+            move || Ok(ring.secret.content_digest(&document))
+        });
+        let request = push_digest(&*self.keys(&push.state.environment).await?, &push, digest.await?);
+        let write = Draftless {
+            state: &push.state,
+            session: push.session.clone(),
+            token: push.token,
+            expect: push.expect,
+            origin: Origin::Write,
+            rewrite: push.rewrite,
+            inner_lock: push.inner_lock.clone(),
         };
-        let (content, pieces) = prepare(std::sync::Arc::clone(&keys), document, wanted).await?;
-        self.stage(&content, pieces).await?;
-        let request = push_digest(&keys, &push, content.digest);
-        let mut expect = push.expect.unwrap_or_else(|| Expect::of(current.as_ref()));
-        // Each conflict means that another write of the same lease went through: there is progress, and an end.
+        self.write_document(principal, (push.id, request), write, document, push.format).await
+    }
+
+    /// Seals a document for where the state stands and writes it; again if the state has moved in between.
+    pub(super) async fn write_document(
+        &self,
+        principal: Principal,
+        request: (RequestId, KeyedDigest),
+        write: Draftless<'_>,
+        document: Plain,
+        wanted: Option<Format>,
+    ) -> Result<Written, Error> {
+        let state = write.state;
+        // Each time that the state has moved, something else went through: there is progress, and an end.
         for tries in (0..TRIES).rev() {
-            let act = Draftless {
-                state: &push.state,
-                session: push.session.clone(),
-                token: push.token,
-                expect,
-                guessed: push.expect.is_none() && tries > 0,
-                origin: Origin::Write,
-                rewrite: push.rewrite,
-                inner_lock: push.inner_lock.clone(),
+            let ring = self.ring(&state.environment).await?;
+            let (current, ground) = self.top(state).await?;
+            let live = current.as_ref().filter(|current| !current.deleted());
+            let format = match (live.map(|live| live.format), wanted) {
+                (Some(fixed), Some(got)) if fixed != got => return Err(Refusal::FormatDiffers { fixed, got }.into()),
+                (fixed, asked) => fixed.or(asked),
             };
-            match self.write(principal.clone(), (push.id, request), act, Some(content.clone())).await {
-                Err(Error::Refused(Refusal::VersionConflict { current, .. })) if push.expect.is_none() => expect = current,
-                written => return written,
+            let expect = write.expect.unwrap_or_else(|| Expect::of(current.as_ref()));
+            let fresh = match &ground {
+                Some((ground, _)) => ground.state,
+                None => StateId(random::bytes16()?),
+            };
+            let place = Place {
+                ground,
+                before: live.cloned(),
+                state: live.map_or(fresh, |live| live.state),
+                version: Version(expect.version.0.saturating_add(1)),
+                previous: expect,
+                token: write.token,
+                draft: DraftId(random::ordered()),
+            };
+            let mut sealed = self.seal(&ring, &place, &document, format).await?;
+            self.stage(&mut sealed).await?;
+            let prepared = Prepared {
+                expect,
+                guessed: write.expect.is_none() && tries > 0,
+                fresh,
+                draft: place.draft,
+                masked: sealed.masked,
+                content: Some(sealed.content),
+            };
+            match self.write(principal.clone(), request, &write, prepared).await {
+                Err(Error::Refused(Refusal::VersionConflict { .. })) if write.expect.is_none() && tries > 0 => {}
+                Err(Error::Refused(Refusal::GroundMoved)) if tries > 0 => self.vault.forget(&state.environment),
+                Ok(written) => return Ok(Written { warnings: sealed.warnings, ..written }),
+                refused => return refused,
             }
         }
-        Err(Error::internal("a push without expectation met conflicts without end"))
+        Err(Error::internal("a write met others without end"))
     }
 
     /// Submits a write.
@@ -133,38 +206,37 @@ impl Service {
         &self,
         principal: Principal,
         request: (RequestId, KeyedDigest),
-        write: Draftless<'_>,
-        content: Option<Content>,
+        write: &Draftless<'_>,
+        prepared: Prepared,
     ) -> Result<Written, Error> {
-        let Draftless { state, session, token, expect, guessed, origin, rewrite, inner_lock } = write;
+        let Draftless { state, session, token, origin, rewrite, inner_lock, .. } = write;
+        let Prepared { expect, guessed, fresh, draft, masked, content } = prepared;
         let act = ContentAct::Write(Write {
-            session,
-            token,
+            session: session.clone(),
+            token: *token,
             expect,
             guessed,
             content,
-            origin,
-            rewrite,
-            inner_lock,
+            origin: *origin,
+            rewrite: *rewrite,
+            masked,
+            inner_lock: inner_lock.clone(),
             etag: Etag(random::bytes16()?),
-            fresh_state: StateId(random::bytes16()?),
-            draft: DraftId(random::ordered()),
+            fresh_state: fresh,
+            draft,
         });
-        match self.submit(principal, Some(request), Act::Content(state.clone(), Box::new(act))).await? {
-            Reply::Wrote { version, replayed } => Ok(Written { version: *version, replayed }),
+        match self.submit(principal, Some(request), Act::Content((*state).clone(), Box::new(act))).await? {
+            Reply::Wrote { version, replayed } => Ok(Written { version: *version, replayed, warnings: Vec::new() }),
             _ => Err(Error::internal("a write answered otherwise")),
         }
     }
 
-    /// Puts the pieces of a large skeleton into the store, ahead of the transaction that refers to them.
-    pub(super) async fn stage(&self, content: &Content, pieces: Vec<u8>) -> Result<(), Error> {
-        if content.inline.is_some() {
-            return Ok(());
+    /// The current version of a state, deleted ones included, and what its next one is sealed on.
+    pub(super) async fn top(&self, state: &StateName) -> Result<(Option<VersionMeta>, Option<(Ground, DataKeyRecord)>), Error> {
+        match self.store.select(Query::Top(state.clone())).await? {
+            Rows::Top(current, ground) => Ok((current.map(|current| *current), ground)),
+            _ => Err(Error::internal("a state answered with other rows")),
         }
-        for (n, piece) in (0..).zip(pieces.chunks(CHUNK)) {
-            self.store.stage(content.body, n, piece.to_vec()).await?;
-        }
-        Ok(())
     }
 
     /// The current version of a state, deleted ones included.
@@ -193,42 +265,7 @@ impl Upload {
     }
 }
 
-/// Reads, digests and seals a document, off the async threads if it is large. A skeleton too large to be inline is returned beside.
-pub(super) async fn prepare(
-    keys: std::sync::Arc<EnvironmentKeys>,
-    document: Vec<u8>,
-    wanted: Option<Format>,
-) -> Result<(Content, Vec<u8>), Error> {
-    /// Below this, moving to another thread costs more than it gains.
-    const SMALL: usize = 64 << 10;
-    if document.len() <= SMALL {
-        return read_and_seal(&keys, document, wanted);
-    }
-    let task = tokio::task::spawn_blocking(move || read_and_seal(&keys, document, wanted));
-    task.await.map_err(|error| Error::internal(&error.to_string()))?
-}
-
-fn read_and_seal(keys: &EnvironmentKeys, document: Vec<u8>, wanted: Option<Format>) -> Result<(Content, Vec<u8>), Error> {
-    let inspected = inspect(&document, wanted)?;
-    let digest = keys.content_digest(&document);
-    let sealed = seal(&document);
-    drop(document);
-    let inline = sealed.skeleton.len() <= CHUNK;
-    let values: u64 = sealed.values.iter().map(|value| value.sealed.len() as u64).sum();
-    let content = Content {
-        body: BodyId(random::ordered()),
-        stored_size: sealed.skeleton.len() as u64 + values,
-        inline: inline.then(|| sealed.skeleton.clone()),
-        values: sealed.values,
-        shown_size: sealed.shown_size,
-        digest,
-        format: inspected.format,
-        terraform: inspected.terraform,
-    };
-    Ok((content, if inline { Vec::new() } else { sealed.skeleton }))
-}
-
-fn push_digest(keys: &EnvironmentKeys, push: &Push, content: KeyedDigest) -> KeyedDigest {
+fn push_digest(keys: &OperationKeys, push: &Push, content: KeyedDigest) -> KeyedDigest {
     let Push { state, session, token, expect, format, inner_lock, rewrite, .. } = push;
     let text = format!("{state} {session} {token} {expect:?} {format:?} {inner_lock:?} {rewrite}");
     keys.request_digest(&[b"push", text.as_bytes(), &content.0])

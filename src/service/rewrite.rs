@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::pull::{Meta, Which};
-use super::push::{Draftless, Written, prepare};
+use super::push::{Draftless, Prepared, Written};
 use super::{Caller, Error, Service};
 use crate::domain::document::{Expect, Origin, VersionMeta};
 use crate::domain::format::{Format, TerraformHeader, with_serial};
@@ -72,8 +74,8 @@ impl Service {
             Some(expect) => expect,
             None => Expect::of(self.current(&under.state).await?.as_ref()),
         };
-        let request = (under.id, digest);
-        self.write(principal, request, draftless(&under, expect, Origin::Delete, false, None), None).await
+        let prepared = Prepared { guessed: under.expect.is_none(), ..Prepared::bare(expect)? };
+        self.write(principal, (under.id, digest), &draftless(&under, Origin::Delete, false, None), prepared).await
     }
 
     async fn rewrite(
@@ -95,13 +97,12 @@ impl Service {
         };
         let mut document = self.whole(&under.state, from).await?;
         if let Some(serial) = raised(format, header.as_ref(), current.as_ref()) {
-            document = with_serial(&document, serial)?;
+            document = Arc::new(Zeroizing::new(with_serial(&document, serial)?));
         }
-        let (content, pieces) = prepare(keys, document, Some(format)).await?;
-        self.stage(&content, pieces).await?;
         // The serial was raised against this very version: it has to be the one that is checked.
-        let expect = under.expect.unwrap_or_else(|| Expect::of(current.as_ref()));
-        self.write(principal, (under.id, digest), draftless(&under, expect, origin, rewrite, inner_lock), Some(content)).await
+        let expect = Some(under.expect.unwrap_or_else(|| Expect::of(current.as_ref())));
+        let write = Draftless { expect, ..draftless(&under, origin, rewrite, inner_lock) };
+        self.write_document(principal, (under.id, digest), write, document, Some(format)).await
     }
 
     async fn promoted_before(
@@ -116,8 +117,9 @@ impl Service {
         let keys = self.keys(&under.state.environment).await?;
         let origin = Origin::Promote(draft);
         let digest = keys.request_digest(&[format!("{origin:?} {rewrite}").as_bytes(), text(&under).as_bytes()]);
-        let act = draftless(&under, under.expect.unwrap_or_default(), origin, rewrite, None);
-        self.write(principal, (under.id, digest), act, None).await.map_err(|error| match error {
+        let write = draftless(&under, origin, rewrite, None);
+        let prepared = Prepared::bare(under.expect.unwrap_or_default())?;
+        self.write(principal, (under.id, digest), &write, prepared).await.map_err(|error| match error {
             Error::Refused(Refusal::RequestIdReused) => Refusal::RequestIdReused.into(),
             Error::Refused(_) => missing,
             other => other,
@@ -132,19 +134,12 @@ fn raised(format: Format, header: Option<&TerraformHeader>, current: Option<&Ver
     (own <= current).then(|| current.saturating_add(1))
 }
 
-fn draftless<'a>(
-    under: &'a Under,
-    expect: Expect,
-    origin: Origin,
-    rewrite: bool,
-    inner_lock: Option<InnerLock>,
-) -> Draftless<'a> {
+fn draftless(under: &Under, origin: Origin, rewrite: bool, inner_lock: Option<InnerLock>) -> Draftless<'_> {
     Draftless {
         state: &under.state,
         session: under.session.clone(),
         token: under.token,
-        expect,
-        guessed: under.expect.is_none(),
+        expect: under.expect,
         origin,
         rewrite,
         inner_lock,

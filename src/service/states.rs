@@ -127,12 +127,13 @@ impl Service {
             (None, Meta::Version(_)) => None,
         };
         let (format, new) = (format_of(&to_meta), self.whole(state, &to_meta).await?);
+        let nothing = || Arc::new(zeroize::Zeroizing::new(empty_of(format)));
         let old = match from {
-            None => empty_of(format),
+            None => nothing(),
             Some(from) => match self.meta(state, from).await {
                 // Before a state's first version, and after its deletion, there was nothing.
-                Err(Error::Refused(Refusal::StateNotFound)) => empty_of(format),
-                Ok(Meta::Version(version)) if version.deleted() => empty_of(format),
+                Err(Error::Refused(Refusal::StateNotFound)) => nothing(),
+                Ok(Meta::Version(version)) if version.deleted() => nothing(),
                 Ok(meta) if format_of(&meta) != format => {
                     return Err(Refusal::FormatDiffers { fixed: format_of(&meta), got: format }.into());
                 }

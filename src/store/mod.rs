@@ -8,15 +8,16 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::domain::command::Command;
-use crate::domain::decision::Reply;
+use crate::domain::decision::{Left, Reply};
 use crate::domain::document::{DraftMeta, VersionMeta};
 use crate::domain::environment::Environment;
 use crate::domain::event::Recorded;
-use crate::domain::ids::{BodyId, DraftId, HistoryId, Revision, Version};
+use crate::domain::ids::{BodyId, DataKeyId, DraftId, HistoryId, Revision, StateId, Version};
 pub use crate::domain::lock::LockRow;
 use crate::domain::lock::Ticket;
-use crate::domain::names::{EnvironmentName, Prefix, StateName};
+use crate::domain::names::{EnvironmentName, Prefix, StateName, StatePath};
 use crate::domain::refusal::Refusal;
+use crate::domain::sealing::{DataKeyRecord, Ground, Keyring, StoredValue};
 use crate::domain::settings::Limits;
 use crate::domain::time::StoreTime;
 
@@ -40,8 +41,8 @@ pub trait Store: Send + Sync + 'static {
     /// Reads metadata: everything committed before the call, or later.
     fn select(&self, query: Query) -> Later<'_, Rows>;
 
-    /// Keeps piece `n` of a body that a later command will refer to. Unreferenced bodies are swept after a while.
-    fn stage(&self, body: BodyId, n: u32, bytes: Vec<u8>) -> Later<'_, ()>;
+    /// Keeps piece `n` of a body, sealed under this data key, that a later command will refer to. Unreferenced bodies are swept after a while.
+    fn stage(&self, body: BodyId, key: DataKeyId, n: u32, bytes: Vec<u8>) -> Later<'_, ()>;
 
     /// Piece `n` of a body; none past its end, or if it is gone.
     fn chunk(&self, body: BodyId, n: u32) -> Later<'_, Option<Vec<u8>>>;
@@ -92,6 +93,54 @@ pub enum Query {
     History { state: StateName, before: Option<Version>, limit: usize },
     /// Drafts from the newest down; one, or all.
     Drafts(StateName, Option<DraftId>),
+    /// The keyring of an environment.
+    Keyring(EnvironmentName),
+    /// The current version of a state, and what its next one is sealed on. Where there is none, that is what its drafts are sealed on.
+    Top(StateName),
+    /// What a state is sealed on, with its data key.
+    Ground(StateId),
+    /// One data key.
+    DataKey(DataKeyId),
+    /// Data keys of an environment by id, after an id.
+    DataKeys { environment: EnvironmentName, which: WhichKeys, after: Option<DataKeyId>, limit: usize },
+    /// The ordinals of sealed values, by their tags.
+    Tags { key: DataKeyId, tags: Vec<[u8; 24]> },
+    /// Sealed values by their ordinals.
+    Values { key: DataKeyId, ordinals: Vec<u32> },
+    /// Versions and drafts with bytes, by path: of the first paths after `after` that have any, at least one path's and then up to `limit`.
+    Documents { environment: EnvironmentName, which: WhichDocuments, after: Option<StatePath>, limit: usize },
+    /// How many documents and data keys an environment has.
+    Census(EnvironmentName),
+}
+
+/// Which data keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhichKeys {
+    /// All that are not destroyed.
+    All,
+    /// Those that are not wrapped to this version of the identity.
+    NotUnder(u32),
+    /// Those of an earlier epoch than this that are not retired.
+    Before(u32),
+}
+
+/// Which documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhichDocuments {
+    /// All.
+    All,
+    /// Those under data keys of an earlier epoch than this.
+    Before(u32),
+    /// Those whose secrets were found by other rules than these.
+    OtherRules(u32, u64),
+}
+
+/// A version or a draft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the words are those of the design")]
+pub enum Document {
+    Version(VersionMeta),
+    Draft(DraftMeta),
 }
 
 /// The answer to a [`Query`]; empty where there is nothing.
@@ -105,6 +154,20 @@ pub enum Rows {
     Tickets(Vec<Ticket>, StoreTime),
     Versions(Vec<(EnvironmentName, VersionMeta)>),
     Drafts(Vec<DraftMeta>),
+    Keyrings(Vec<(Environment, Keyring)>),
+    Top(Option<Box<VersionMeta>>, Option<(Ground, DataKeyRecord)>),
+    Grounds(Vec<(Ground, DataKeyRecord)>),
+    DataKeys(Vec<DataKeyRecord>),
+    /// In the order asked; none: there is none.
+    Ordinals(Vec<Option<u32>>),
+    /// In the order asked; none: there is none.
+    Values(Vec<Option<StoredValue>>),
+    Documents(Vec<(StatePath, Document)>),
+    Census {
+        left: Left,
+        documents: u64,
+        values: u64,
+    },
 }
 
 /// The engine failed; the rules were not asked, or what they decided is not kept.

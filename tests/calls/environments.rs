@@ -6,7 +6,13 @@ use tonic::Code;
 use crate::support::{Api, acquire, granted_in_turn, id, on_each_engine, refused};
 
 fn create(name: &str) -> pb::CreateEnvironmentRequest {
-    pb::CreateEnvironmentRequest { name: name.to_owned(), settings: None, request_id: id() }
+    pb::CreateEnvironmentRequest {
+        name: name.to_owned(),
+        settings: None,
+        request_id: id(),
+        recovery: Vec::new(),
+        no_recovery: true,
+    }
 }
 
 fn delete(name: &str, force: bool) -> pb::DeleteEnvironmentRequest {

@@ -31,7 +31,13 @@ async fn believed_nowhere(api: &Api, secret: &str, state: &str, token: u64) {
 async fn forged_and_foreign_secrets_are_believed_nowhere() {
     on_each_engine(async |server| {
         let api = &server.api;
-        let create = pb::CreateEnvironmentRequest { name: "prod".to_owned(), settings: None, request_id: id() };
+        let create = pb::CreateEnvironmentRequest {
+            name: "prod".to_owned(),
+            settings: None,
+            request_id: id(),
+            recovery: Vec::new(),
+            no_recovery: true,
+        };
         api.environment().create(create).await.unwrap();
         let held = api.hold("dev/app", "s").await;
         let sibling = api.hold("dev/other", "s").await;
@@ -71,7 +77,13 @@ async fn forged_and_foreign_secrets_are_believed_nowhere() {
 async fn secret_of_a_namesake_that_was_deleted_is_not_believed() {
     on_each_engine(async |server| {
         let api = &server.api;
-        let create = || pb::CreateEnvironmentRequest { name: "prod".to_owned(), settings: None, request_id: id() };
+        let create = || pb::CreateEnvironmentRequest {
+            name: "prod".to_owned(),
+            settings: None,
+            request_id: id(),
+            recovery: Vec::new(),
+            no_recovery: true,
+        };
         api.environment().create(create()).await.unwrap();
         let held = api.hold("prod/app", "s").await;
         api.release("prod/app", "s", held.token).await.unwrap();

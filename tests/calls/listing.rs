@@ -9,7 +9,13 @@ use crate::support::{id, on_each_engine, refused};
 async fn states_and_locks_are_listed_by_whole_segments_and_in_pages() {
     on_each_engine(async |server| {
         let api = &server.api;
-        let create = pb::CreateEnvironmentRequest { name: "prod".to_owned(), settings: None, request_id: id() };
+        let create = pb::CreateEnvironmentRequest {
+            name: "prod".to_owned(),
+            settings: None,
+            request_id: id(),
+            recovery: Vec::new(),
+            no_recovery: true,
+        };
         api.environment().create(create).await.unwrap();
         let names = ["dev/a", "dev/net", "dev/net/eu", "dev/net/us", "dev/network", "prod/a"];
         let mut held = Vec::new();

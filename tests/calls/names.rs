@@ -61,7 +61,13 @@ async fn bad_environment_name_is_refused_by_every_call_that_takes_one() {
         let cursor = server.api.cursor().await;
         let long = "x".repeat(64);
         for name in ["-a", "A", "a_b", "a.b", "é", "a b", "a\n", &long] {
-            let create = pb::CreateEnvironmentRequest { name: name.to_owned(), settings: None, request_id: id() };
+            let create = pb::CreateEnvironmentRequest {
+                name: name.to_owned(),
+                settings: None,
+                request_id: id(),
+                recovery: Vec::new(),
+                no_recovery: true,
+            };
             refused(server.api.environment().create(create).await, Code::InvalidArgument, "NAME_INVALID");
             for (call, answer) in on_environment(&server.api, name).await {
                 println!("{call} {name:?}");

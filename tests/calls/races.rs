@@ -19,8 +19,20 @@ fn noise(size: usize) -> Vec<u8> {
         .concat()
 }
 
+/// Reads to the end, and says how many bytes came.
+async fn rest(stream: &mut tonic::Streaming<pb::PullResponse>) -> usize {
+    let mut size = 0;
+    while let Some(message) = stream.message().await.expect("the stream goes on to its end") {
+        match message.part {
+            Some(Part::Chunk(chunk)) => size += chunk.data.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+    size
+}
+
 #[tokio::test]
-async fn version_that_is_purged_while_it_is_read_says_so() {
+async fn version_that_is_purged_while_it_is_read_is_read_to_its_end() {
     on_each_engine(async |server| {
         let api = &server.api;
         api.write_once("dev/app", &noise(16 << 20)).await;
@@ -30,19 +42,15 @@ async fn version_that_is_purged_while_it_is_read_says_so() {
         assert!(matches!(stream.message().await.unwrap().unwrap().part, Some(Part::Info(_))));
         let purge = pb::PurgeRequest { state: "dev/app".to_owned(), version: 1, request_id: id() };
         api.state().purge(purge).await.unwrap();
-        let end = loop {
-            match stream.message().await {
-                Ok(Some(_)) => {}
-                other => break other,
-            }
-        };
-        refused(end, Code::FailedPrecondition, "VERSION_PURGED");
+        // What was checked to its last byte before its first one left is not taken back.
+        assert_eq!(rest(&mut stream).await, noise(16 << 20).len());
+        refused(api.pull("dev/app", 1).await, Code::FailedPrecondition, "VERSION_PURGED");
     })
     .await;
 }
 
 #[tokio::test]
-async fn draft_that_is_discarded_while_it_is_read_says_so() {
+async fn draft_that_is_discarded_while_it_is_read_is_read_to_its_end() {
     on_each_engine(async |server| {
         let api = &server.api;
         let document = noise(16 << 20);
@@ -51,15 +59,11 @@ async fn draft_that_is_discarded_while_it_is_read_says_so() {
         let request = pb::PullRequest { state: "dev/app".to_owned(), draft: draft.clone(), ..Default::default() };
         let mut stream = api.state().pull(request).await.unwrap().into_inner();
         assert!(matches!(stream.message().await.unwrap().unwrap().part, Some(Part::Info(_))));
-        let discard = pb::DiscardDraftRequest { state: "dev/app".to_owned(), draft, request_id: id() };
+        let discard = pb::DiscardDraftRequest { state: "dev/app".to_owned(), draft: draft.clone(), request_id: id() };
         api.state().discard_draft(discard).await.unwrap();
-        let end = loop {
-            match stream.message().await {
-                Ok(Some(_)) => {}
-                other => break other,
-            }
-        };
-        refused(end, Code::NotFound, "DRAFT_NOT_FOUND");
+        assert_eq!(rest(&mut stream).await, document.len());
+        let request = pb::PullRequest { state: "dev/app".to_owned(), draft, ..Default::default() };
+        refused(api.pull_by(request).await, Code::NotFound, "DRAFT_NOT_FOUND");
     })
     .await;
 }

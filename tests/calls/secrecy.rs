@@ -69,7 +69,13 @@ async fn provoke(api: &Api, token: &str, said: &mut Said) -> Vec<String> {
         api.lease().acquire(pb::AcquireRequest { request_id: "planted-value-7".to_owned(), ..acquire("dev/b", "s") }).await,
     );
     let _ = api.pull("dev/app", 0).await.unwrap();
-    let create = pb::CreateEnvironmentRequest { name: "dev".to_owned(), settings: None, request_id: id() };
+    let create = pb::CreateEnvironmentRequest {
+        name: "dev".to_owned(),
+        settings: None,
+        request_id: id(),
+        recovery: Vec::new(),
+        no_recovery: true,
+    };
     assert_eq!(said.hear(api.environment().create(create).await).code(), Code::AlreadyExists);
     vec![held.secret]
 }

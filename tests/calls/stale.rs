@@ -115,7 +115,13 @@ async fn request_id_with_another_request_is_refused_whatever_the_call() {
         refused(api.push(pb::PushOpen { rewrite: true, ..push(b"1") }, b"1").await, code, reason);
         let other = pb::AcquireRequest { request_id: request_id.clone(), ..acquire("dev/b", "s") };
         refused(api.lease().acquire(other).await, code, reason);
-        let create = pb::CreateEnvironmentRequest { name: "prod".to_owned(), settings: None, request_id: request_id.clone() };
+        let create = pb::CreateEnvironmentRequest {
+            name: "prod".to_owned(),
+            settings: None,
+            request_id: request_id.clone(),
+            recovery: Vec::new(),
+            no_recovery: true,
+        };
         refused(api.environment().create(create).await, code, reason);
         let purge = pb::PurgeRequest { state: "dev/app".to_owned(), version: 0, request_id: request_id.clone() };
         refused(api.state().purge(purge).await, code, reason);

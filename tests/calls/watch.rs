@@ -67,7 +67,13 @@ async fn events_come_in_order_and_resume_from_any_cursor() {
 async fn prefix_covers_whole_segments_and_environments_events() {
     on_each_engine(async |server| {
         let api = &server.api;
-        let create = pb::CreateEnvironmentRequest { name: "prod".to_owned(), settings: None, request_id: id() };
+        let create = pb::CreateEnvironmentRequest {
+            name: "prod".to_owned(),
+            settings: None,
+            request_id: id(),
+            recovery: Vec::new(),
+            no_recovery: true,
+        };
         let (mut prod, _) = watch(api, "prod", "").await.unwrap();
         let (mut net, _) = watch(api, "dev/net", "").await.unwrap();
         api.environment().create(create).await.unwrap();

@@ -268,7 +268,7 @@ impl StateService for Fake {
             let more = [("draft", "d-7"), ("next", "pull, merge and push again")];
             return Err(refused(Code::Aborted, "VERSION_CONFLICT", "version 5 is current, not 4", &more));
         }
-        Ok(Response::new(PushResponse { version: Some(version(&state)), replayed: false }))
+        Ok(Response::new(PushResponse { version: Some(version(&state)), replayed: false, warnings: Vec::new() }))
     }
 
     async fn pull(&self, request: Request<PullRequest>) -> Answer<Self::PullStream> {

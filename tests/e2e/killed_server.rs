@@ -100,7 +100,7 @@ async fn server_stopped_under_load_keeps_what_it_acknowledged() {
 async fn keeps_what_it_acknowledged(kills: usize, end: fn(&mut Server)) {
     let mut server = Server::start(TIGHT);
     // Their own clients must not give the leases up while the server is down for longer than the ttl.
-    server.ok(&["env", "create", "kept", "--lock-delay", "60s"]);
+    server.ok(&["env", "create", "kept", "--no-recovery", "--lock-delay", "60s"]);
     let mut watcher = server.client().watch("", "");
     assert!(matches!(watcher.next().await.unwrap(), WatchItem::Mark { .. }));
     let kept = keep(&server).await;

@@ -19,6 +19,7 @@ use crate::history::{
 use crate::script::{ACTORS, Doc, ENVIRONMENTS, ExpectOf, How, Id, Kind, LAST_GRANTED, LAST_QUEUED, LOCKS, Read, Step, TokenOf};
 
 mod commands;
+mod sealing;
 mod translate;
 
 use commands::environment;
@@ -234,7 +235,9 @@ impl Driver {
 
     fn submit(&mut self, command: Command, call: Call, request: Option<Request>) {
         let at = self.beat();
-        let reply = translate::reply(block_on(self.engine().store().submit(command)));
+        let store = self.engine().store();
+        let command = block_on(Box::pin(async { Ok(sealing::grounded(store, command).await) }));
+        let reply = translate::reply(block_on(store.submit(command)));
         let events = self.events();
         if self.engine().beats_always() || !events.is_empty() {
             self.clock.durable = (at, self.clock.source);

@@ -5,11 +5,18 @@ use std::time::Duration;
 
 use leasehold::domain::command::{Acquire, Act, Command, ContentAct, EnvironmentAct, LockAct, Write};
 use leasehold::domain::document::{Content, Expect, Origin};
+use leasehold::domain::environment::Environment;
 use leasehold::domain::format::{Format, TerraformHeader};
-use leasehold::domain::ids::{BodyId, DraftId, EnvironmentId, Etag, KeyedDigest, RequestId, StateId, Token};
+use leasehold::domain::ids::{BodyId, DataKeyId, DraftId, EnvironmentId, Etag, KeyedDigest, RequestId, StateId, Token, Version};
 use leasehold::domain::lock::Mode;
 use leasehold::domain::names::{Labels, StateName};
+use leasehold::domain::rules::SealRules;
+use leasehold::domain::sealing::{
+    DataKeyRecord, Ground, IdentityRecord, KeyStatus, Keyring, Ordinals, SealMeta, UnderMaster, Wrapped,
+};
 use leasehold::domain::settings::SettingsChange;
+use leasehold::domain::time::WallTime;
+use leasehold::store::{Query, Rows, Store};
 
 /// 16 bytes that no other call gets, in ascending order, as UUIDv7 are.
 pub(crate) fn fresh() -> [u8; 16] {
@@ -39,7 +46,7 @@ pub(crate) fn create(name: &str) -> Command {
 }
 
 pub(crate) fn create_with(name: &str, settings: SettingsChange) -> Command {
-    environment(name, EnvironmentAct::Create { id: EnvironmentId(fresh()), settings, wrapped_secret: b"wrapped".to_vec() })
+    environment(name, EnvironmentAct::Create { id: EnvironmentId(fresh()), settings, keyring: Box::new(keyring()) })
 }
 
 pub(crate) fn lock(name: &str, act: LockAct) -> Command {
@@ -81,16 +88,101 @@ pub(crate) fn document(bytes: &[u8]) -> Content {
         digest[n % 32] = byte.wrapping_add(digest[n % 32]).rotate_left(3) ^ 0x5a;
     }
     let size = bytes.len() as u64;
+    let (state, key) = (StateId::default(), DataKeyId(fresh()));
     Content {
         body: BodyId(fresh()),
-        inline: Some(bytes.to_vec()),
+        inline: Some(vec![bytes.to_vec()]),
         values: Vec::new(),
+        ordinals: Ordinals::default(),
+        ground: Ground { state, data_key: key, epoch: 1, next_ordinal: 0, collected: 0 },
+        new_key: Some(data_key(key, state)),
+        seal: SealMeta {
+            state,
+            version: Version(1),
+            data_key: key,
+            rules: (1, 0),
+            overflow: false,
+            pieces: 1,
+            mac: KeyedDigest([1; 32]),
+        },
+        draft_mac: KeyedDigest([2; 32]),
         stored_size: size,
         shown_size: size,
         digest: KeyedDigest(digest),
+        head_digest: None,
         format: Format::Opaque,
         terraform: None,
     }
+}
+
+/// A data key's record, as the service would make it of a wrapped key.
+pub(crate) fn data_key(id: DataKeyId, state: StateId) -> DataKeyRecord {
+    let wrapped = Wrapped(b"a wrapped data key".to_vec());
+    DataKeyRecord { id, state, identity: 1, epoch: 1, status: KeyStatus::Active, wrapped }
+}
+
+fn under_master(what: &str) -> UnderMaster {
+    UnderMaster { master: "age1master".to_owned(), wrapped: Wrapped(what.as_bytes().to_vec()) }
+}
+
+/// The keyring of a new environment.
+pub(crate) fn keyring() -> Keyring {
+    Keyring {
+        revision: 0,
+        secret: under_master("secret"),
+        signer: ("signer".to_owned(), under_master("signing key")),
+        identities: vec![identity(1)],
+        recovery: Vec::new(),
+        rules: SealRules::default(),
+        job: None,
+        verified: None,
+    }
+}
+
+/// An identity of a keyring.
+pub(crate) fn identity(version: u32) -> IdentityRecord {
+    let recipient = format!("age1identity{version}");
+    let key = Some(under_master(&format!("identity {version}")));
+    IdentityRecord { version, status: KeyStatus::Active, recipient, key, created: WallTime::default() }
+}
+
+/// The same write, its document sealed on what the state is sealed on now, as the service would.
+pub(crate) async fn grounded(store: &dyn Store, mut command: Command) -> Command {
+    let Act::Content(state, act) = &mut command.act else { return command };
+    let ContentAct::Write(Write { content: Some(content), expect, fresh_state, .. }) = act.as_mut() else { return command };
+    let Ok(Rows::Top(current, ground)) = store.select(Query::Top(state.clone())).await else { return command };
+    let Ok(Rows::Keyrings(keyrings)) = store.select(Query::Keyring(state.environment.clone())).await else { return command };
+    let Some((environment, _)) = keyrings.into_iter().next() else { return command };
+    let ground = ground.map(|(ground, _)| ground);
+    let live = current.filter(|current| !current.deleted());
+    *fresh_state = ground.map_or(*fresh_state, |ground| ground.state);
+    let state = live.map_or(*fresh_state, |live| live.state);
+    seal_on(content, ground, state, &environment, Version(expect.version.0.saturating_add(1)));
+    command
+}
+
+/// Puts a document on a ground: that of its state, or a new one.
+pub(crate) fn seal_on(
+    content: &mut Content,
+    ground: Option<Ground>,
+    state: StateId,
+    environment: &Environment,
+    version: Version,
+) {
+    match ground.filter(|ground| ground.epoch == environment.key_epoch) {
+        Some(ground) => (content.ground, content.new_key) = (ground, None),
+        None => {
+            let id = content.new_key.as_ref().map_or(DataKeyId(fresh()), |key| key.id);
+            let (identity, epoch) = (environment.identity, environment.key_epoch);
+            content.new_key = Some(DataKeyRecord { identity, epoch, ..data_key(id, state) });
+            content.ground = Ground { state, data_key: id, epoch, next_ordinal: 0, collected: 0 };
+        }
+    }
+    let from = content.ground.next_ordinal;
+    for (ordinal, value) in (from..).zip(&mut content.values) {
+        value.ordinal = ordinal;
+    }
+    content.seal = SealMeta { state, version, data_key: content.ground.data_key, ..content.seal };
 }
 
 pub(crate) fn terraform(bytes: &[u8], serial: u64) -> Content {
@@ -98,7 +190,11 @@ pub(crate) fn terraform(bytes: &[u8], serial: u64) -> Content {
     Content { format: Format::Terraform, terraform: Some(header), ..document(bytes) }
 }
 
-pub(crate) fn writes(session: &str, token: Token, expect: Expect, content: Content) -> Write {
+pub(crate) fn writes(session: &str, token: Token, expect: Expect, mut content: Content) -> Write {
+    let fresh_state = StateId(fresh());
+    content.ground.state = fresh_state;
+    content.seal = SealMeta { state: fresh_state, version: Version(expect.version.0.saturating_add(1)), ..content.seal };
+    content.new_key.iter_mut().for_each(|key| key.state = fresh_state);
     Write {
         session: session.parse().unwrap(),
         token,
@@ -107,9 +203,10 @@ pub(crate) fn writes(session: &str, token: Token, expect: Expect, content: Conte
         origin: Origin::Write,
         guessed: false,
         rewrite: false,
+        masked: false,
         inner_lock: None,
         etag: Etag(fresh()),
-        fresh_state: StateId(fresh()),
+        fresh_state,
         draft: DraftId(fresh()),
     }
 }

@@ -6,14 +6,14 @@ use leasehold::domain::command::{Command, ContentAct, LockAct, Write};
 use leasehold::domain::decision::{Grant, Reply};
 use leasehold::domain::document::{Content, DraftMeta, Expect, Origin, VersionMeta};
 use leasehold::domain::event::Recorded;
-use leasehold::domain::ids::{BodyId, Revision, Token};
+use leasehold::domain::ids::{BodyId, DataKeyId, Revision, Token};
 use leasehold::domain::lock::{Lock, Mode, Ticket};
 use leasehold::domain::refusal::Refusal;
 use leasehold::domain::time::StoreTime;
 use leasehold::store::{LockRow, Query, Rows, StoreError};
 use tokio::runtime::Runtime;
 
-use crate::commands::{acquire, asks, content, create, lock, release, renew, state, write, writes};
+use crate::commands::{acquire, asks, content, create, grounded, lock, release, renew, state, write, writes};
 use crate::engines::Engine;
 
 pub(crate) struct Rig<E> {
@@ -76,7 +76,8 @@ impl<E: Engine> Rig<E> {
     }
 
     pub(crate) fn try_submit(&self, command: Command) -> Result<Result<Reply, Refusal>, StoreError> {
-        self.runtime.block_on(self.engine().store().submit(command))
+        let store = self.engine().store();
+        self.runtime.block_on(async { store.submit(grounded(store, command).await).await })
     }
 
     pub(crate) fn submit(&self, command: Command) -> Result<Reply, Refusal> {
@@ -88,7 +89,7 @@ impl<E: Engine> Rig<E> {
     }
 
     pub(crate) fn stage(&self, body: BodyId, n: u32, bytes: &[u8]) {
-        self.runtime.block_on(self.engine().store().stage(body, n, bytes.to_vec())).unwrap();
+        self.runtime.block_on(self.engine().store().stage(body, DataKeyId::default(), n, bytes.to_vec())).unwrap();
     }
 
     pub(crate) fn chunk(&self, body: BodyId, n: u32) -> Option<Vec<u8>> {

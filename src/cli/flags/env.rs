@@ -10,6 +10,12 @@ pub(crate) enum EnvCommand {
     Create {
         /// Name: [a-z0-9][a-z0-9-]{0,62}
         name: String,
+        /// age recipient that can open everything without the server and its master key; may be given several times
+        #[arg(long, value_name = "age1…")]
+        recovery: Vec<String>,
+        /// There is none, on purpose: with the master key everything is lost
+        #[arg(long, conflicts_with = "recovery")]
+        no_recovery: bool,
         #[command(flatten)]
         settings: SettingsFlags,
     },

@@ -24,7 +24,7 @@ pub mod recovery;
 mod signing;
 
 pub use super::wrap::{MOST_RECIPIENTS, UnwrapError, WrapError};
-pub use environment::{EnvironmentKeys, EnvironmentSecret, create, open, server_digest};
+pub use environment::EnvironmentSecret;
 pub use identity::EnvironmentIdentity;
 pub use signing::{PublicKeyError, SigningKey, VerifyingKey};
 

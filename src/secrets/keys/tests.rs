@@ -15,7 +15,9 @@ use crate::secrets::wrap::{decrypt_any, encrypt, wrap};
 
 assert_stays_secret!(
     EnvironmentSecret,
-    EnvironmentKeys,
+    crate::secrets::operational::OperationKeys,
+    crate::secrets::operational::ServerKey,
+    crate::secrets::seal::SealingKeys,
     EnvironmentIdentity,
     SigningKey,
     DataKey,
@@ -23,6 +25,14 @@ assert_stays_secret!(
     Identities,
     crate::secrets::hygiene::Locked<u8>
 );
+
+fn create(masters: &Masters, environment: EnvironmentId, recovery: &[Recipient]) -> Result<Vec<u8>, WrapError> {
+    EnvironmentSecret::create(masters, environment, recovery)
+}
+
+fn open(masters: &Masters, environment: EnvironmentId, wrapped: &[u8]) -> Result<EnvironmentSecret, UnwrapError> {
+    EnvironmentSecret::open(masters, environment, wrapped).map(|(secret, _)| secret)
+}
 
 const ENVIRONMENT: EnvironmentId = EnvironmentId([0xe1; 16]);
 const VERSION: IdentityVersion = IdentityVersion(3);
@@ -92,7 +102,7 @@ fn what_was_wrapped_opens_to_the_same() {
     let (secret, master) = EnvironmentSecret::open(&tree.masters, ENVIRONMENT, &tree.wrapped[SECRET]).ok().unwrap();
     assert_eq!(master, Recipient::of(&tree.master));
     let keys = open(&tree.masters, ENVIRONMENT, &tree.wrapped[SECRET]).ok().unwrap();
-    assert_eq!(secret.keys().content_digest(b"x"), keys.content_digest(b"x"));
+    assert_eq!(secret.content_digest(b"x"), keys.content_digest(b"x"));
     let (identity, master) =
         EnvironmentIdentity::open(&tree.masters, ENVIRONMENT, VERSION, &tree.wrapped[IDENTITY]).ok().unwrap();
     assert_eq!((identity.recipient(), master), (tree.identity.recipient(), Recipient::of(&tree.master)));
@@ -327,7 +337,7 @@ fn keys_are_wiped_where_they_stood() {
     fn wipes<T: zeroize::ZeroizeOnDrop>() {}
     wipes::<DataKey>();
     wipes::<EnvironmentSecret>();
-    wipes::<EnvironmentKeys>();
+    wipes::<crate::secrets::operational::OperationKeys>();
     wipes::<ed25519_dalek::SigningKey>();
     let tree = tree();
     let secret = *tree.data_key.expose();

@@ -1,3 +1,4 @@
 //! How documents are shown to those who may not see, or should not hold, all of them in the clear.
 
+pub mod redacted;
 pub mod sealed;

@@ -13,6 +13,7 @@ use crate::domain::refusal::HeldBy;
 use crate::domain::time::StoreTime;
 use crate::pb::v1 as pb;
 use crate::service::leases::Granted;
+use crate::service::push::{Warning, WarningKind};
 
 pub(super) fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
@@ -234,6 +235,7 @@ pub(super) fn event(cursor: String, recorded: &Recorded) -> pb::Event {
 
 fn kind(kind: EventKind) -> pb::EventKind {
     match kind {
+        EventKind::KeysChanged => pb::EventKind::KeysChanged,
         EventKind::LeaseGranted => pb::EventKind::LeaseGranted,
         EventKind::LeaseReleased => pb::EventKind::LeaseReleased,
         EventKind::LeaseExpired => pb::EventKind::LeaseExpired,
@@ -252,4 +254,14 @@ fn kind(kind: EventKind) -> pb::EventKind {
         EventKind::EnvironmentChanged => pb::EventKind::EnvironmentChanged,
         EventKind::EnvironmentDeleted => pb::EventKind::EnvironmentDeleted,
     }
+}
+
+pub(super) fn warning(warning: Warning) -> pb::Warning {
+    let code = match warning.kind {
+        WarningKind::MarkUnresolved => "MARK_UNRESOLVED",
+        WarningKind::MarkShape => "MARK_SHAPE",
+        WarningKind::StructuralSecret => "STRUCTURAL_SECRET",
+        WarningKind::Overflow => "TOO_MANY_SECRETS",
+    };
+    pb::Warning { code: code.to_owned(), place: warning.path.to_string(), message: warning.kind.to_string() }
 }

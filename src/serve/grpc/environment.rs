@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 use super::{Door, decode, encode, status};
 use crate::pb::v1 as pb;
 use crate::pb::v1::environment_service_server::EnvironmentService;
-use crate::service::environments::Target;
+use crate::service::environments::{Recovery, Target};
 
 fn target(text: &str) -> Result<Target, Status> {
     match text.contains('/') {
@@ -18,9 +18,10 @@ fn target(text: &str) -> Result<Target, Status> {
 impl EnvironmentService for Door {
     async fn create(&self, request: Request<pb::CreateEnvironmentRequest>) -> Result<Response<pb::Environment>, Status> {
         let caller = self.caller(&request)?;
-        let pb::CreateEnvironmentRequest { name, settings, request_id } = request.into_inner();
+        let pb::CreateEnvironmentRequest { name, settings, request_id, recovery, no_recovery } = request.into_inner();
         let (id, name) = (decode::request_id(&request_id)?, decode::name(&name)?);
-        let made = self.service.create_environment(&caller, id, name, decode::settings(settings)).await;
+        let recovery = Recovery { recipients: recovery, none: no_recovery };
+        let made = self.service.create_environment(&caller, id, name, decode::settings(settings), recovery).await;
         made.map(|made| Response::new(encode::environment(made, 0))).map_err(|error| status::of(&error))
     }
 

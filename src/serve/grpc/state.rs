@@ -36,8 +36,9 @@ impl StateService for Door {
         }
         let environment = push.state.environment.clone();
         let written = self.service.push(principal, push, upload).await.map_err(|error| status::of(&error))?;
-        let Written { version, replayed } = written;
-        Ok(Response::new(pb::PushResponse { version: Some(encode::version(&environment, version)), replayed }))
+        let Written { version, replayed, warnings } = written;
+        let warnings = warnings.into_iter().map(encode::warning).collect();
+        Ok(Response::new(pb::PushResponse { version: Some(encode::version(&environment, version)), replayed, warnings }))
     }
 
     async fn pull(&self, request: Request<pb::PullRequest>) -> Result<Response<Self::PullStream>, Status> {

@@ -38,14 +38,17 @@ fn code(error: &Error) -> Code {
         | Error::TooLong { .. }
         | Error::Protocol(_)
         | Error::Message(_)
+        | Error::Unsealable(_)
+        | Error::RecoveryRequired
+        | Error::Recipient(_)
         | Error::Cursor => Code::InvalidArgument,
         Error::TooLarge { .. } => Code::ResourceExhausted,
         Error::Unauthenticated => Code::Unauthenticated,
         Error::Relist { .. } => Code::OutOfRange,
-        Error::WaitOver { .. } | Error::BytesGone(_) => Code::FailedPrecondition,
+        Error::WaitOver { .. } | Error::BytesGone(_) | Error::WrongMaster | Error::Master(_) => Code::FailedPrecondition,
         Error::Full => Code::ResourceExhausted,
         Error::Unknown => Code::Unknown,
-        Error::Stopping => Code::Unavailable,
+        Error::Stopping | Error::Locked => Code::Unavailable,
         Error::Internal => Code::Internal,
     }
 }
@@ -58,7 +61,7 @@ fn refusal_code(refusal: &Refusal) -> Code {
         Refusal::EnvironmentExists(_) | Refusal::RequestIdReused => Code::AlreadyExists,
         Refusal::SettingOutOfRange { .. } | Refusal::TtlOutOfRange { .. } => Code::InvalidArgument,
         Refusal::QueueFull(_) | Refusal::DraftQuota { .. } => Code::ResourceExhausted,
-        Refusal::VersionConflict { .. } => Code::Aborted,
+        Refusal::VersionConflict { .. } | Refusal::KeysMoved => Code::Aborted,
         Refusal::Kept { why, .. } => refusal_code(why),
         _ => Code::FailedPrecondition,
     }

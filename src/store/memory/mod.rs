@@ -13,13 +13,14 @@ use super::{Head, Later, Query, Rows, Store, StoreError};
 use crate::domain::command::Command;
 use crate::domain::decision::Reply;
 use crate::domain::event::Recorded;
-use crate::domain::ids::{BodyId, Epoch, HistoryId, Revision};
+use crate::domain::ids::{BodyId, DataKeyId, Epoch, HistoryId, Revision};
 use crate::domain::names::StateName;
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::Limits;
 use crate::domain::time::{Context, StoreTime};
 use crate::domain::{Decide, decide};
 
+mod keys;
 mod select;
 mod tables;
 
@@ -137,13 +138,13 @@ impl Store for Memory {
         async move { Ok(self.lock().tables.select(&query, self.clock.read().store)) }.boxed()
     }
 
-    fn stage(&self, body: BodyId, n: u32, bytes: Vec<u8>) -> Later<'_, ()> {
+    fn stage(&self, body: BodyId, key: DataKeyId, n: u32, bytes: Vec<u8>) -> Later<'_, ()> {
         async move {
             let mut inner = self.lock();
             if inner.closed {
                 return Err(StoreError::Stopped);
             }
-            inner.tables.staged.insert(body);
+            inner.tables.staged.insert(body, key);
             inner.tables.bodies.entry(body).or_default().insert(n, bytes);
             Ok(())
         }

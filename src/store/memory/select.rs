@@ -52,6 +52,7 @@ impl Tables {
                 let live = rows.filter(|draft| which.is_none_or(|id| id == draft.id));
                 Rows::Drafts(live.cloned().collect())
             }
+            keys => self.select_keys(keys),
         }
     }
 

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
 
+use super::keys::Keys;
 use crate::domain::command::Command;
 use crate::domain::decision::{Change, DraftUsage, Effect, HEAD_RUN, Reply, Snapshot};
-use crate::domain::document::{Content, DraftMeta, VersionMeta};
+use crate::domain::document::{DraftMeta, VersionMeta};
 use crate::domain::environment::Environment;
 use crate::domain::event::Recorded;
-use crate::domain::ids::{BodyId, DraftId, Epoch, HistoryId, RequestId, Revision, Version};
+use crate::domain::ids::{BodyId, DataKeyId, Epoch, HistoryId, RequestId, Revision, Version};
 use crate::domain::lock::{Lock, Ticket};
 use crate::domain::names::{EnvironmentName, Principal, StateName, StatePath};
 use crate::domain::refusal::Refusal;
@@ -25,10 +26,11 @@ pub(super) struct Tables {
     pub(super) names: BTreeMap<StateName, Name>,
     pub(super) bodies: HashMap<BodyId, BTreeMap<u32, Vec<u8>>>,
     /// Bodies on their way in, that nothing refers to yet.
-    pub(super) staged: HashSet<BodyId>,
+    pub(super) staged: HashMap<BodyId, DataKeyId>,
     pub(super) events: Vec<Recorded>,
     pub(super) effects: HashMap<(RequestId, Principal), (StoreTime, Effect)>,
     pub(super) settle_soon: Vec<StateName>,
+    pub(super) keys: Keys,
 }
 
 /// Everything under one name.
@@ -48,17 +50,18 @@ impl Tables {
 
     /// Uploads that were under way end with the server that took them.
     pub(super) fn drop_staged(&mut self) {
-        for body in self.staged.drain() {
+        for (body, _) in self.staged.drain() {
             self.bodies.remove(&body);
         }
     }
 
     /// Drafts past their life go.
     pub(super) fn sweep(&mut self, now: StoreTime) {
-        for name in self.names.values_mut() {
-            let gone: Vec<_> = name.drafts.iter().filter(|draft| draft.expires <= now).map(|draft| draft.id).collect();
-            gone.into_iter().for_each(|id| drop_draft(name, &mut self.bodies, id));
+        let mut gone = Vec::new();
+        for (state, name) in &self.names {
+            gone.extend(name.drafts.iter().filter(|draft| draft.expires <= now).map(|draft| (state.clone(), draft.id)));
         }
+        gone.into_iter().for_each(|(state, id)| self.drop_draft(&state, id));
     }
 
     pub(super) fn lock_names(&self) -> Vec<StateName> {
@@ -103,6 +106,7 @@ impl Transaction for Work<'_> {
         let (needs, now) = (command.needs(), ctx.now);
         let environment = self.tables.environments.get(command.environment()).cloned();
         let mut snapshot = Snapshot { environment, ..Snapshot::default() };
+        self.tables.load_keys(command.environment(), &needs, &mut snapshot);
         snapshot.effect = command.request.and_then(|(id, _)| {
             let (at, effect) = self.tables.effects.get(&(id, command.principal.clone()))?;
             (now.since(*at) < ctx.limits.request_memory).then(|| effect.clone())
@@ -173,6 +177,14 @@ impl Transaction for Work<'_> {
                     self.tables.effects.insert((id, command.principal.clone()), (ctx.now, effect));
                 }
             }
+            Change::PutKeyring(keyring) => {
+                self.tables.keys.rings.insert(command.environment().clone(), *keyring);
+            }
+            Change::PutDataKeys(records) => self.tables.keys.put_wraps(records),
+            Change::PutBody(document) => self.tables.put_body(command.environment(), *document),
+            Change::DropValues { key, most } => self.tables.drop_values(key, most),
+            Change::RetireDataKey(key) => self.tables.keys.retire(key),
+            Change::DropDataKeys => self.tables.keys.drop_retired(command.environment()),
             other => {
                 if let Some(path) = command.path() {
                     self.change_name(command.environment(), path, other);
@@ -186,7 +198,7 @@ impl Transaction for Work<'_> {
 impl Work<'_> {
     fn change_name(&mut self, environment: &EnvironmentName, path: &StatePath, change: Change) {
         let state = StateName { environment: environment.clone(), path: path.clone() };
-        let name = self.tables.names.entry(state).or_default();
+        let name = self.tables.names.entry(state.clone()).or_default();
         match change {
             Change::PutLock(lock) => name.lock = lock,
             Change::PutTicket(ticket) => {
@@ -198,21 +210,26 @@ impl Work<'_> {
             Change::DropTicket(id) => name.tickets.retain(|_, ticket| ticket.id != id),
             Change::PutVersion(version, content) => {
                 name.versions.insert(version.version, version);
-                content.into_iter().for_each(|content| keep(&mut self.tables.bodies, &mut self.tables.staged, content));
+                content.into_iter().for_each(|content| self.tables.keep(&state, content));
             }
             Change::PutDraft(draft, content) => {
                 name.drafts.push(draft);
-                keep(&mut self.tables.bodies, &mut self.tables.staged, content);
+                self.tables.keep(&state, content);
             }
-            Change::DropDraft(id) => drop_draft(name, &mut self.tables.bodies, id),
+            Change::DropDraft(id) => self.tables.drop_draft(&state, id),
             Change::PurgeVersions(which) => {
                 let gone = name.versions.values().last().is_some_and(VersionMeta::deleted);
                 let current = name.versions.keys().last().copied();
+                let mut touched = HashSet::new();
                 for (number, version) in &mut name.versions {
-                    if which.map_or(gone || Some(*number) != current, |which| which == *number) {
-                        version.body.take().map(|body| self.tables.bodies.remove(&body));
+                    if which.map_or(gone || Some(*number) != current, |which| which == *number)
+                        && let Some(body) = version.body.take()
+                    {
+                        self.tables.bodies.remove(&body);
+                        touched.extend(version.seal.map(|seal| seal.data_key));
                     }
                 }
+                touched.into_iter().for_each(|key| self.tables.collect(&state, key));
             }
             _ => {}
         }
@@ -220,6 +237,7 @@ impl Work<'_> {
 
     fn drop_environment(&mut self, environment: &EnvironmentName) {
         self.tables.environments.remove(environment);
+        self.tables.drop_keys(environment);
         let (gone, kept) =
             std::mem::take(&mut self.tables.names).into_iter().partition(|(name, _)| name.environment == *environment);
         self.tables.names = kept;
@@ -230,20 +248,6 @@ impl Work<'_> {
                 self.tables.bodies.remove(&body);
             });
         }
-    }
-}
-
-fn drop_draft(name: &mut Name, bodies: &mut HashMap<BodyId, BTreeMap<u32, Vec<u8>>>, id: DraftId) {
-    if let Some(at) = name.drafts.iter().position(|draft| draft.id == id) {
-        bodies.remove(&name.drafts.remove(at).body);
-    }
-}
-
-/// A staged body is there already; an inline one is put now.
-fn keep(bodies: &mut HashMap<BodyId, BTreeMap<u32, Vec<u8>>>, staged: &mut HashSet<BodyId>, content: Content) {
-    staged.remove(&content.body);
-    if let Some(bytes) = content.inline {
-        bodies.insert(content.body, BTreeMap::from([(0, bytes)]));
     }
 }
 

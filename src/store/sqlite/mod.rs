@@ -9,19 +9,20 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 pub use self::open::OpenError;
 pub use self::verify::{Verdict, verify};
-use self::writer::{Job, Writer};
+use self::writer::{Job, Piece, Writer};
 use super::clock::{Source, StoreClock};
 use super::{Head, Later, Query, Rows, Store, StoreError};
 use crate::domain::command::Command;
 use crate::domain::decision::Reply;
 use crate::domain::event::Recorded;
-use crate::domain::ids::{BodyId, Revision};
+use crate::domain::ids::{BodyId, DataKeyId, Revision};
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::Limits;
 use crate::domain::{Decide, decide};
 
 mod checkpoint;
 mod columns;
+mod keys;
 mod open;
 mod select;
 mod sidecar;
@@ -177,8 +178,8 @@ impl Store for Sqlite {
         self.read(move |connection| select::select(connection, &query, now))
     }
 
-    fn stage(&self, body: BodyId, n: u32, bytes: Vec<u8>) -> Later<'_, ()> {
-        self.ask(|answer| Job::Stage(body, n, bytes, answer))
+    fn stage(&self, body: BodyId, key: DataKeyId, n: u32, bytes: Vec<u8>) -> Later<'_, ()> {
+        self.ask(|answer| Job::Stage(Piece { body, key, n, bytes }, answer))
     }
 
     fn chunk(&self, body: BodyId, n: u32) -> Later<'_, Option<Vec<u8>>> {

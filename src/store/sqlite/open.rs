@@ -18,7 +18,8 @@ use crate::domain::time::{StoreTime, WallTime};
 
 /// `application_id` of our files: "LsHd".
 const APPLICATION: i64 = 0x4c73_4864;
-const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/0001_init.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../../../migrations/sqlite/0001_init.sql"), include_str!("../../../migrations/sqlite/0002_sealing.sql")];
 /// An unclean stop of a database up to this size is followed by a check of its structure.
 const CHECKED: u64 = 256 << 20;
 
@@ -43,6 +44,11 @@ pub enum OpenError {
     RolledBack { file: PathBuf, found: u64, known: u64 },
     #[error("the sidecar of {} belongs to another database; put the right pair together, or start with --danger-accept-rollback", .0.display())]
     Sidecar(PathBuf),
+    #[error(
+        "{} was written by a leasehold that did not seal yet, and has environments: export their states with that program, and push \
+         them to a new data folder", .0.display()
+    )]
+    Unsealed(PathBuf),
     #[error("cannot open {}: {cause}; check space and permissions", .file.display())]
     Engine { file: PathBuf, cause: rusqlite::Error },
 }
@@ -86,6 +92,9 @@ pub(super) fn open(options: &Options, wall: WallTime) -> Result<Opened, OpenErro
             check_structure(&connection, &file)?;
         }
         rolled_back = check_sidecar(&file, &found, witness.as_ref(), options.accept_rollback)?;
+    }
+    if exists && unsealed(&connection).map_err(engine)? {
+        return Err(OpenError::Unsealed(file));
     }
     settle_pragmas(&connection, options.synchronous).map_err(engine)?;
     migrate(&mut connection, options.fresh).map_err(engine)?;
@@ -244,6 +253,15 @@ fn settle_pragmas(connection: &Connection, synchronous: Synchronous) -> rusqlite
         Synchronous::Full => Ok(()),
         Synchronous::DangerNormal => connection.execute_batch("PRAGMA synchronous=NORMAL"),
     }
+}
+
+/// Schema 1 kept documents in the clear: there is nothing to seal them with before somebody has asked for keys.
+fn unsealed(connection: &Connection) -> rusqlite::Result<bool> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version != 1 {
+        return Ok(false);
+    }
+    connection.query_row("SELECT EXISTS (SELECT 1 FROM environment)", [], |row| row.get(0))
 }
 
 fn migrate(connection: &mut Connection, fresh: [u8; 16]) -> rusqlite::Result<()> {

@@ -3,12 +3,14 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns::{Column, int, limit as bounded, parse};
-use super::transaction::read_environment;
+use super::keys;
 use crate::domain::document::{DraftMeta, VersionMeta};
+use crate::domain::environment::Environment;
 use crate::domain::event::{Event, Recorded};
-use crate::domain::ids::{BodyId, Revision};
+use crate::domain::ids::{BodyId, Revision, StateId};
 use crate::domain::lock::{Lock, Ticket};
 use crate::domain::names::{EnvironmentName, Prefix, StateName, StatePath};
+use crate::domain::sealing::{DataKeyRecord, Ground, Keyring};
 use crate::domain::time::{StoreTime, WallTime};
 use crate::store::{LockRow, Query, Rows};
 
@@ -65,6 +67,36 @@ pub(super) fn select(connection: &Connection, query: &Query, now: StoreTime) -> 
             let drafts = find.query_map(params, |row| Ok(row.get::<_, Column<DraftMeta>>(0)?.0))?;
             Rows::Drafts(drafts.collect::<Sql<_>>()?)
         }
+        Query::Keyring(name) => Rows::Keyrings(keyring(&transaction, name)?.into_iter().collect()),
+        Query::Top(state) => {
+            let sql = "SELECT meta FROM version JOIN name ON name.id = version.name
+                WHERE environment = ?1 AND path = ?2 AND version = name.current";
+            let mut find = transaction.prepare_cached(sql)?;
+            let params = params![state.environment.as_str(), state.path.as_str()];
+            let current = find.query_row(params, |row| Ok(row.get::<_, Column<VersionMeta>>(0)?.0)).optional()?;
+            let next = match current.as_ref() {
+                Some(live) if !live.deleted() => Some(live.state),
+                gone => keys::begun(&transaction, state, gone.map(|gone| gone.state))?,
+            };
+            let ground = next.map(|next| ground(&transaction, next)).transpose()?.flatten();
+            Rows::Top(current.map(Box::new), ground)
+        }
+        Query::Ground(state) => Rows::Grounds(ground(&transaction, *state)?.into_iter().collect()),
+        Query::DataKey(id) => Rows::DataKeys(keys::data_key(&transaction, *id)?.into_iter().collect()),
+        Query::DataKeys { environment, which, after, limit } => {
+            Rows::DataKeys(keys::data_keys(&transaction, environment, *which, *after, *limit)?)
+        }
+        Query::Tags { key, tags } => Rows::Ordinals(keys::ordinals(&transaction, *key, tags)?),
+        Query::Values { key, ordinals } => Rows::Values(keys::values(&transaction, *key, ordinals)?),
+        Query::Documents { environment, which, after, limit } => {
+            Rows::Documents(keys::documents(&transaction, environment, *which, after.as_ref(), *limit)?)
+        }
+        Query::Census(name) => {
+            let (documents, values) = keys::census(&transaction, name)?;
+            let found = super::transaction::environment(&transaction, name)?;
+            let (identity, epoch) = found.map_or((0, 0), |found| (found.identity, found.key_epoch));
+            Rows::Census { left: keys::left(&transaction, name, identity, epoch)?, documents, values }
+        }
     };
     transaction.finish()?;
     Ok(rows)
@@ -92,19 +124,28 @@ pub(super) fn events(connection: &Connection, after: Revision, limit: usize) -> 
     rows.collect()
 }
 
-fn environments(
-    connection: &Connection,
-    which: Option<&EnvironmentName>,
-) -> Sql<Vec<(crate::domain::environment::Environment, u64)>> {
-    let sql = "SELECT meta, wrapped_secret,
+fn ground(connection: &Connection, state: StateId) -> Sql<Option<(Ground, DataKeyRecord)>> {
+    let ground = keys::ground(connection, state)?;
+    let key = ground.map(|ground| keys::data_key(connection, ground.data_key)).transpose()?.flatten();
+    Ok(ground.zip(key))
+}
+
+fn keyring(connection: &Connection, name: &EnvironmentName) -> Sql<Option<(Environment, Keyring)>> {
+    let environment = super::transaction::environment(connection, name)?;
+    Ok(environment.zip(keys::keyring(connection, name)?))
+}
+
+fn environments(connection: &Connection, which: Option<&EnvironmentName>) -> Sql<Vec<(Environment, u64)>> {
+    let sql = "SELECT meta,
         (SELECT count(*) FROM name WHERE name.environment = environment.name AND current > 0 AND NOT deleted)
         FROM environment WHERE ?1 IS NULL OR name = ?1 ORDER BY name";
     let mut find = connection.prepare_cached(sql)?;
-    let rows = find.query_map([which.map(EnvironmentName::as_str)], |row| Ok((read_environment(row)?, row.get(2)?)))?;
+    let rows =
+        find.query_map([which.map(EnvironmentName::as_str)], |row| Ok((row.get::<_, Column<Environment>>(0)?.0, row.get(1)?)))?;
     rows.collect()
 }
 
-const LOCKS: &str = "SELECT name.id, path, lock, current, deleted, environment.meta, environment.wrapped_secret,
+const LOCKS: &str = "SELECT name.id, path, lock, current, deleted, environment.meta,
     (SELECT count(*) FROM ticket WHERE ticket.name = name.id AND deadline > ?1), name.environment
     FROM name CROSS JOIN environment ON environment.name = name.environment";
 
@@ -125,7 +166,7 @@ fn scan(
         after.map_or((environment, path), |after| (environment, path).max((after.environment.as_str(), after.path.as_str())));
     let mut rows = find.query(params![now.0, from.0, from.1])?;
     while let Some(row) = rows.next()? {
-        let name = StateName { environment: parse(row.get(8)?)?, path: parse(row.get(1)?)? };
+        let name = StateName { environment: parse(row.get(7)?)?, path: parse(row.get(1)?)? };
         let outside = !environment.is_empty() && name.environment.as_str() != environment;
         if outside || !environment.is_empty() && !name.path.as_str().starts_with(path) {
             break;
@@ -156,12 +197,12 @@ fn lock(connection: &Connection, state: &StateName, now: StoreTime) -> Sql<Optio
 }
 
 fn lock_row(row: &Row<'_>, name: StateName) -> Sql<LockRow> {
-    let environment = row.get::<_, Column<crate::domain::environment::Environment>>(5)?.0;
+    let environment = row.get::<_, Column<Environment>>(5)?.0;
     Ok(LockRow {
         environment: name.environment,
         path: name.path,
         lock: row.get::<_, Column<Lock>>(2)?.0,
-        waiting: row.get(7)?,
+        waiting: row.get(6)?,
         frozen: environment.frozen.map(|reason| reason.to_string()),
     })
 }

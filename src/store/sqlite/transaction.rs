@@ -3,12 +3,13 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns::{Column, int, json, parse};
+use super::keys;
 use crate::domain::command::{Command, Needs};
 use crate::domain::decision::{Change, DraftUsage, Effect, HEAD_RUN, Reply, Snapshot};
 use crate::domain::document::{Content, DraftMeta, VersionMeta};
 use crate::domain::environment::Environment;
 use crate::domain::event::Recorded;
-use crate::domain::ids::{BodyId, DraftId, Epoch, Revision, StateId, TicketId, Version};
+use crate::domain::ids::{BodyId, DataKeyId, DraftId, Epoch, Revision, TicketId, Version};
 use crate::domain::lock::{Lock, Ticket};
 use crate::domain::names::{EnvironmentName, StateName};
 use crate::domain::refusal::Refusal;
@@ -55,6 +56,7 @@ impl Transaction for Work<'_> {
             effect: self.effect(command, ctx)?,
             ..Snapshot::default()
         };
+        keys::load(self.connection, command.environment(), &needs, &mut snapshot)?;
         if needs.usage {
             snapshot.usage = self.usage(command.environment(), ctx.now)?;
         }
@@ -93,10 +95,9 @@ impl Transaction for Work<'_> {
     fn apply(&mut self, command: &Command, change: Change, reply: &Result<Reply, Refusal>, ctx: &Context<'_>) -> Sql<()> {
         match change {
             Change::PutEnvironment(environment) => {
-                let sql = "INSERT INTO environment (id, name, wrapped_secret, meta) VALUES (?1, ?2, ?3, ?4)
+                let sql = "INSERT INTO environment (id, name, meta) VALUES (?1, ?2, ?3)
                     ON CONFLICT (id) DO UPDATE SET meta = excluded.meta";
-                let Environment { id, name, wrapped_secret, .. } = &environment;
-                self.run(sql, params![id.0, name.as_str(), wrapped_secret, json(&environment)])?;
+                self.run(sql, params![environment.id.0, environment.name.as_str(), json(&environment)])?;
             }
             Change::DropEnvironment => self.drop_environment(command.environment())?,
             Change::RaiseEpoch => {
@@ -127,9 +128,18 @@ impl Transaction for Work<'_> {
                     self.run(sql, params![id.0, command.principal.as_str(), json(&digest), json(reply), ctx.now.0])?;
                 }
             }
+            Change::PutKeyring(keyring) => {
+                let sql = "INSERT OR REPLACE INTO keyring (environment, meta) VALUES (?1, ?2)";
+                self.run(sql, params![command.environment().as_str(), json(&keyring)])?;
+            }
+            Change::PutDataKeys(records) => keys::put_wraps(self.connection, command.environment(), &records)?,
+            Change::PutBody(document) => keys::put_body(self.connection, command.environment(), *document)?,
+            Change::DropValues { key, most } => keys::drop_values(self.connection, key, most)?,
+            Change::RetireDataKey(key) => keys::retire(self.connection, key)?,
+            Change::DropDataKeys => keys::drop_retired(self.connection, command.environment())?,
             change => {
                 let name = self.name_row(command)?;
-                self.change_name(name, change)?;
+                self.change_name(command.environment(), name, change)?;
             }
         }
         Ok(())
@@ -205,7 +215,7 @@ impl Work<'_> {
         Ok(name)
     }
 
-    fn change_name(&self, name: i64, change: Change) -> Sql<()> {
+    fn change_name(&self, environment: &EnvironmentName, name: i64, change: Change) -> Sql<()> {
         match change {
             Change::PutLock(lock) => {
                 self.run("UPDATE name SET lock = ?2 WHERE id = ?1", params![name, json(&lock)])?;
@@ -218,32 +228,40 @@ impl Work<'_> {
             Change::DropTicket(id) => {
                 self.run("DELETE FROM ticket WHERE name = ?1 AND id = ?2", params![name, id.0])?;
             }
-            Change::PutVersion(version, content) => self.put_version(name, &version, content)?,
+            Change::PutVersion(version, content) => self.put_version(environment, name, &version, content)?,
             Change::PurgeVersions(which) => self.purge(name, which)?,
             Change::PutDraft(draft, content) => {
                 let lease = json(&(&draft.principal, &draft.session, draft.token));
-                let sql = "INSERT INTO draft (name, id, lease, token, digest, body, stored, expires, meta) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+                let sql = "INSERT INTO draft (name, id, lease, token, digest, body, stored, expires, meta, data_key, ordinals)
+                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
                 let DraftMeta { id, token, digest, body, stored_size, expires, .. } = &draft;
                 let (token, stored, expires) = (token.0.cast_signed(), int(*stored_size), int(expires.0));
-                self.run(sql, params![name, id.0, lease, token, json(digest), body.0, stored, expires, json(&draft)])?;
-                // Drafts are sealed like versions, under the state they were meant for; nothing of them is sealed apart yet.
-                self.keep(StateId::default(), content)?;
+                let (key, ordinals) = (draft.seal.data_key.0, json(&content.ordinals));
+                let row = params![name, id.0, lease, token, json(digest), body.0, stored, expires, json(&draft), key, ordinals];
+                self.run(sql, row)?;
+                keys::keep(self.connection, environment, name, content)?;
             }
             Change::DropDraft(id) => {
-                let body = self.one("DELETE FROM draft WHERE id = ?1 RETURNING body", [id.0], |row| row.get(0))?;
-                body.map_or(Ok(()), |body| drop_body(self.connection, BodyId(body)))?;
+                let sql = "DELETE FROM draft WHERE id = ?1 RETURNING body, data_key";
+                let gone = self.one(sql, [id.0], |row| Ok((BodyId(row.get(0)?), DataKeyId(row.get(1)?))))?;
+                if let Some((body, key)) = gone {
+                    drop_body(self.connection, body)?;
+                    keys::collect(self.connection, name, key)?;
+                }
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn put_version(&self, name: i64, version: &VersionMeta, content: Option<Content>) -> Sql<()> {
-        let sql = "INSERT INTO version (name, version, body, meta) VALUES (?1, ?2, ?3, ?4)";
-        self.run(sql, params![name, version.version.0, version.body.map(|body| body.0), json(version)])?;
+    fn put_version(&self, environment: &EnvironmentName, name: i64, version: &VersionMeta, content: Option<Content>) -> Sql<()> {
+        let sql = "INSERT INTO version (name, version, body, meta, data_key, ordinals) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let (body, key) = (version.body.map(|body| body.0), version.seal.map(|seal| seal.data_key.0));
+        let ordinals = content.as_ref().map(|content| json(&content.ordinals));
+        self.run(sql, params![name, version.version.0, body, json(version), key, ordinals])?;
         let sql = "UPDATE name SET current = ?2, deleted = ?3 WHERE id = ?1";
         self.run(sql, params![name, version.version.0, version.deleted()])?;
-        content.map_or(Ok(()), |content| self.keep(version.state, content))
+        content.map_or(Ok(()), |content| keys::keep(self.connection, environment, name, content))
     }
 
     fn purge(&self, name: i64, which: Option<Version>) -> Sql<()> {
@@ -254,43 +272,32 @@ impl Work<'_> {
         let rows = old.query_map(params![name, which.map(|which| int(which.0))], |row| {
             Ok((BodyId(row.get(0)?), row.get::<_, Column<VersionMeta>>(1)?.0))
         })?;
+        let mut touched = std::collections::BTreeSet::new();
         for (body, version) in rows.collect::<Sql<Vec<_>>>()? {
             let number = version.version.0;
-            let gone = VersionMeta { body: None, ..version };
+            let gone = VersionMeta { body: None, ..version.clone() };
             self.run(
-                "UPDATE version SET body = NULL, meta = ?3 WHERE name = ?1 AND version = ?2",
+                "UPDATE version SET body = NULL, ordinals = NULL, meta = ?3 WHERE name = ?1 AND version = ?2",
                 params![name, number, json(&gone)],
             )?;
             drop_body(self.connection, body)?;
+            touched.extend(version.seal.map(|seal| seal.data_key));
         }
-        Ok(())
-    }
-
-    /// Makes a body the store's own: an inline one is put, a staged one is no longer an orphan.
-    fn keep(&self, state: StateId, content: Content) -> Sql<()> {
-        match content.inline {
-            Some(bytes) => self.run("INSERT INTO chunk (body, n, bytes) VALUES (?1, 0, ?2)", params![content.body.0, bytes])?,
-            // A body that is not staged any more, or never was, must not become a version without bytes.
-            None if self.run("DELETE FROM staged WHERE body = ?1", [content.body.0])? == 0 => {
-                return Err(rusqlite::Error::QueryReturnedNoRows);
-            }
-            None => 0,
-        };
-        for (n, value) in content.values.into_iter().enumerate() {
-            let sql = "INSERT OR IGNORE INTO value (state, ordinal, sealed) VALUES (?1, ?2, ?3)";
-            self.run(sql, params![state.0, value.ordinal, value.sealed])?;
-            self.run("INSERT INTO hole (body, n, ordinal) VALUES (?1, ?2, ?3)", params![content.body.0, n, value.ordinal])?;
-        }
-        Ok(())
+        touched.into_iter().try_for_each(|key| keys::collect(self.connection, name, key))
     }
 
     fn drop_environment(&self, environment: &EnvironmentName) -> Sql<()> {
         let inside = "name IN (SELECT id FROM name WHERE environment = ?1)";
         let bodies =
             format!("SELECT body FROM version WHERE {inside} AND body IS NOT NULL UNION SELECT body FROM draft WHERE {inside}");
+        let data_keys = "data_key IN (SELECT id FROM data_key WHERE environment = ?1)";
         for sql in [
             format!("DELETE FROM chunk WHERE body IN ({bodies})"),
-            format!("DELETE FROM hole WHERE body IN ({bodies})"),
+            format!("DELETE FROM chunk WHERE body IN (SELECT body FROM value WHERE body IS NOT NULL AND {data_keys})"),
+            format!("DELETE FROM value WHERE {data_keys}"),
+            format!("DELETE FROM ground WHERE {data_keys}"),
+            "DELETE FROM data_key WHERE environment = ?1".to_owned(),
+            "DELETE FROM keyring WHERE environment = ?1".to_owned(),
             format!("DELETE FROM version WHERE {inside}"),
             format!("DELETE FROM draft WHERE {inside}"),
             format!("DELETE FROM ticket WHERE {inside}"),
@@ -305,13 +312,8 @@ impl Work<'_> {
 
 /// An environment, if there is one of that name.
 pub(super) fn environment(connection: &Connection, name: &EnvironmentName) -> Sql<Option<Environment>> {
-    let mut find = connection.prepare_cached("SELECT meta, wrapped_secret FROM environment WHERE name = ?1")?;
-    find.query_row([name.as_str()], read_environment).optional()
-}
-
-/// The columns `meta, wrapped_secret`.
-pub(super) fn read_environment(row: &rusqlite::Row<'_>) -> Sql<Environment> {
-    Ok(Environment { wrapped_secret: row.get(1)?, ..row.get::<_, Column<Environment>>(0)?.0 })
+    let mut find = connection.prepare_cached("SELECT meta FROM environment WHERE name = ?1")?;
+    find.query_row([name.as_str()], |row| Ok(row.get::<_, Column<Environment>>(0)?.0)).optional()
 }
 
 /// One version of a name.
@@ -322,7 +324,7 @@ pub(super) fn version(connection: &Connection, name: i64, number: u64) -> Sql<Op
 
 /// Drops the bytes of a body.
 pub(super) fn drop_body(connection: &Connection, body: BodyId) -> Sql<()> {
-    for sql in ["DELETE FROM chunk WHERE body = ?1", "DELETE FROM hole WHERE body = ?1", "DELETE FROM staged WHERE body = ?1"] {
+    for sql in ["DELETE FROM chunk WHERE body = ?1", "DELETE FROM staged WHERE body = ?1"] {
         connection.prepare_cached(sql)?.execute([body.0])?;
     }
     Ok(())

@@ -17,7 +17,7 @@ use super::transaction::{Work, drop_body};
 use super::{Options, engine_error};
 use crate::domain::command::Command;
 use crate::domain::decision::Reply;
-use crate::domain::ids::{BodyId, Epoch, Revision};
+use crate::domain::ids::{BodyId, DataKeyId, Epoch, Revision};
 use crate::domain::names::StateName;
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::Limits;
@@ -40,7 +40,7 @@ type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 /// Work for the writer.
 pub(super) enum Job {
     Submit(Box<Command>, Answer<Result<Reply, Refusal>>),
-    Stage(BodyId, u32, Vec<u8>, Answer<()>),
+    Stage(Piece, Answer<()>),
     /// Copy the small rest of the WAL between two transactions.
     Checkpoint(Sender<()>),
     /// Settle what is due.
@@ -49,6 +49,14 @@ pub(super) enum Job {
     Close,
     /// Stop as a kill would.
     Abandon,
+}
+
+/// A piece of a body ahead of the command that refers to it.
+pub(super) struct Piece {
+    pub(super) body: BodyId,
+    pub(super) key: DataKeyId,
+    pub(super) n: u32,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// An answer that waits for the commit.
@@ -175,8 +183,8 @@ impl Writer {
                         let _ = answer.send(commit.clone().and_then(|()| done.map(|done| done.reply)));
                     }));
                 }
-                Job::Stage(body, n, bytes, answer) => {
-                    let done = desk.guarded(connection, || stage(connection, body, n, &bytes, beat.store));
+                Job::Stage(piece, answer) => {
+                    let done = desk.guarded(connection, || stage(connection, &piece, beat.store));
                     changed |= done.is_ok();
                     pending.push(Box::new(move |commit| {
                         let _ = answer.send(commit.clone().and(done));
@@ -403,8 +411,10 @@ fn gather(first: Option<Job>, queue: &Receiver<Job>) -> (Vec<Job>, Option<Job>) 
     (jobs, None)
 }
 
-fn stage(connection: &Connection, body: BodyId, n: u32, bytes: &[u8], now: StoreTime) -> rusqlite::Result<()> {
-    connection.prepare_cached("INSERT OR IGNORE INTO staged (body, at) VALUES (?1, ?2)")?.execute(params![body.0, now.0])?;
+fn stage(connection: &Connection, piece: &Piece, now: StoreTime) -> rusqlite::Result<()> {
+    let Piece { body, key, n, bytes } = piece;
+    let sql = "INSERT OR IGNORE INTO staged (body, at, data_key) VALUES (?1, ?2, ?3)";
+    connection.prepare_cached(sql)?.execute(params![body.0, now.0, key.0])?;
     connection
         .prepare_cached("INSERT OR REPLACE INTO chunk (body, n, bytes) VALUES (?1, ?2, ?3)")?
         .execute(params![body.0, n, bytes])?;
@@ -417,7 +427,7 @@ const PROBE: BodyId = BodyId([0; 16]);
 /// After a full disk a commit has to show that there is room for more than itself. Otherwise the few bytes that carry store time might
 /// find it while renewals do not, and leases would end that their holders could not renew.
 fn probe(connection: &Connection, now: StoreTime) -> rusqlite::Result<()> {
-    stage(connection, PROBE, 0, &[0; 64 * 1024], now)
+    stage(connection, &Piece { body: PROBE, key: DataKeyId::default(), n: 0, bytes: vec![0; 64 * 1024] }, now)
 }
 
 const _: () = assert!(BEAT.as_micros() < time::LONGEST_STEP.as_micros());

@@ -37,7 +37,13 @@ impl Running {
         let limits = if settings.contains("[limits]") { "" } else { SHORT };
         std::fs::write(folder.path().join("leasehold.toml"), format!("{settings}\n{limits}")).unwrap();
         let running = Self::serve(engine, folder).await;
-        let request = pb::CreateEnvironmentRequest { name: "dev".to_owned(), settings: None, request_id: id() };
+        let request = pb::CreateEnvironmentRequest {
+            name: "dev".to_owned(),
+            settings: None,
+            request_id: id(),
+            recovery: Vec::new(),
+            no_recovery: true,
+        };
         running.api.environment().create(request).await.expect("the environment is made");
         running
     }

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use leasehold::domain::command::{self, Act, Command, ContentAct, EnvironmentAct, LockAct};
-use leasehold::domain::document::{Content, Expect, Origin as DomainOrigin};
+use leasehold::domain::document::{Expect, Origin as DomainOrigin};
 use leasehold::domain::format::{Format, TerraformHeader};
 use leasehold::domain::ids::{self, BodyId, DraftId, EnvironmentId, Etag, KeyedDigest, RequestId, StateId, TicketId};
 use leasehold::domain::lock::Mode as DomainMode;
 use leasehold::domain::names::{EnvironmentName, Labels};
 use leasehold::domain::settings::SettingsChange;
 
-use super::{DEFAULT_TTL, Driver, LOCK_DELAY, body_bytes, name, state};
+use super::{DEFAULT_TTL, Driver, LOCK_DELAY, body_bytes, name, sealing, state};
 use crate::history::{Actor, Ask, Call, Lock, Mode, Origin, Request, Write};
 use crate::script::ENVIRONMENTS;
 
@@ -55,7 +55,7 @@ impl Driver {
                     default_ttl: Some(Duration::from_micros(DEFAULT_TTL)),
                     ..SettingsChange::default()
                 };
-                EnvironmentAct::Create { id, settings, wrapped_secret: Vec::new() }
+                EnvironmentAct::Create { id, settings, keyring: Box::new(sealing::keyring()) }
             }),
             Call::FreezeEnvironment { env } => Act::Environment(environment(*env), EnvironmentAct::Freeze(reason())),
             Call::UnfreezeEnvironment { env } => Act::Environment(environment(*env), EnvironmentAct::Unfreeze),
@@ -107,16 +107,7 @@ fn domain_write(actor: Actor, write: &Write, body: BodyId) -> command::Write {
         session: name(actor).1.parse().expect("sessions of the script are sessions"),
         token: ids::Token(write.token),
         expect: Expect { version: ids::Version(write.expect.0), etag: write.expect.1.map(|etag| Etag(etag.to_be_bytes())) },
-        content: write.bytes.map(|bytes| Content {
-            body,
-            inline: Some(body_bytes(bytes)),
-            values: Vec::new(),
-            stored_size: 8,
-            shown_size: 8,
-            digest: keyed_digest(bytes),
-            format,
-            terraform,
-        }),
+        content: write.bytes.map(|bytes| sealing::content(body, body_bytes(bytes), keyed_digest(bytes), format, terraform)),
         origin: match write.origin {
             Origin::Write => DomainOrigin::Write,
             Origin::Rollback => DomainOrigin::Rollback(ids::Version(1)),
@@ -125,6 +116,7 @@ fn domain_write(actor: Actor, write: &Write, body: BodyId) -> command::Write {
         },
         guessed: false,
         rewrite: write.rewrite,
+        masked: false,
         inner_lock: None,
         etag: Etag(write.etag.to_be_bytes()),
         fresh_state: StateId(write.etag.to_be_bytes()),

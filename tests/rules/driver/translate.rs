@@ -47,6 +47,7 @@ fn done(reply: decision::Reply) -> Reply {
         Domain::Unfrozen { was: true } => Reply::Done("unfrozen"),
         Domain::Unfrozen { was: false } => Reply::Done("was not frozen"),
         Domain::DraftDiscarded => Reply::Done("discarded"),
+        Domain::Keys { .. } => Reply::Done("keys"),
         Domain::Settled => Reply::Nothing,
     }
 }
@@ -138,6 +139,7 @@ fn what(event: &Event) -> What {
         EventKind::EnvironmentCreated => What::Environment("created"),
         EventKind::EnvironmentChanged => What::Environment("changed"),
         EventKind::EnvironmentDeleted => What::Environment("deleted"),
+        EventKind::KeysChanged => What::Environment("keys changed"),
     }
 }
 

@@ -7,7 +7,7 @@ use leasehold::domain::command::Command;
 use leasehold::domain::decide;
 use leasehold::domain::decision::Reply;
 use leasehold::domain::event::Recorded;
-use leasehold::domain::ids::{BodyId, Revision};
+use leasehold::domain::ids::{BodyId, DataKeyId, Revision};
 use leasehold::domain::refusal::Refusal;
 use leasehold::domain::settings::Limits;
 use leasehold::store::clock::{ManualSource, Source};
@@ -97,8 +97,8 @@ impl Store for Lossy {
         self.front.store().select(query)
     }
 
-    fn stage(&self, body: BodyId, n: u32, bytes: Vec<u8>) -> Later<'_, ()> {
-        self.front.store().stage(body, n, bytes)
+    fn stage(&self, body: BodyId, key: DataKeyId, n: u32, bytes: Vec<u8>) -> Later<'_, ()> {
+        self.front.store().stage(body, key, n, bytes)
     }
 
     fn chunk(&self, body: BodyId, n: u32) -> Later<'_, Option<Vec<u8>>> {
@@ -168,8 +168,8 @@ impl Store for Lagging {
         })
     }
 
-    fn stage(&self, body: BodyId, n: u32, bytes: Vec<u8>) -> Later<'_, ()> {
-        self.front.store().stage(body, n, bytes)
+    fn stage(&self, body: BodyId, key: DataKeyId, n: u32, bytes: Vec<u8>) -> Later<'_, ()> {
+        self.front.store().stage(body, key, n, bytes)
     }
 
     fn chunk(&self, body: BodyId, n: u32) -> Later<'_, Option<Vec<u8>>> {

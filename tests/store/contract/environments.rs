@@ -9,7 +9,7 @@ use leasehold::domain::settings::SettingsChange;
 use leasehold::store::{Query, Rows};
 
 use super::on_every_engine;
-use crate::commands::{acquire, create, document, environment, write, writes};
+use crate::commands::{acquire, create, document, environment, keyring, write, writes};
 use crate::engines::Engine;
 use crate::rig::Rig;
 
@@ -42,8 +42,8 @@ on_every_engine! {
         let change = SettingsChange { max_tickets: Some(3), ..SettingsChange::default() };
         rig.submit(environment("dev", EnvironmentAct::Set(change))).unwrap();
         rig.restart();
-        let Rows::Environments(rows) = rig.select(Query::Environments(Some("dev".parse().unwrap()))) else { panic!() };
-        assert_eq!((rows[0].0.wrapped_secret.as_slice(), rows[0].0.settings.max_tickets), (&b"wrapped"[..], 3));
+        let Rows::Keyrings(rows) = rig.select(Query::Keyring("dev".parse().unwrap())) else { panic!() };
+        assert_eq!((rows[0].1.secret.clone(), rows[0].0.settings.max_tickets), (keyring().secret, 3));
     }
 
     fn environment_refusals_write_nothing(rig) {

@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex};
 use leasehold::domain::command::{Act, Command};
 use leasehold::domain::decision::{Decision, Reply, Snapshot};
 use leasehold::domain::document::Expect;
-use leasehold::domain::ids::{BodyId, Token};
+use leasehold::domain::ids::{BodyId, DataKeyId, Token};
 use leasehold::domain::refusal::Refusal;
 use leasehold::domain::time::Context;
 use leasehold::store::sqlite::{Options, Sqlite};
@@ -153,7 +153,7 @@ fn close_does_not_wait_for_a_checkpoint_that_waits_for_it() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let store = Sqlite::open(clock(), &Options { decide: gated, ..options(folder.path()) }).unwrap();
     runtime.block_on(store.submit(create("dev"))).unwrap().unwrap();
-    let pieces: Vec<_> = (0..80).map(|n| store.stage(BodyId([1; 16]), n, vec![1; 256 * 1024])).collect();
+    let pieces: Vec<_> = (0..80).map(|n| store.stage(BodyId([1; 16]), DataKeyId::default(), n, vec![1; 256 * 1024])).collect();
     for piece in pieces {
         runtime.block_on(piece).unwrap();
     }

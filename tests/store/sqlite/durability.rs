@@ -59,7 +59,7 @@ fn recorded_child() {
     for version in 1..=count {
         let mut content = document(&body(version));
         if version % 7 == 0 {
-            for (n, piece) in (0..).zip(content.inline.take().unwrap().chunks(50_000)) {
+            for (n, piece) in (0..).zip(content.inline.take().unwrap().concat().chunks(50_000)) {
                 rig.stage(content.body, n, piece);
             }
         }

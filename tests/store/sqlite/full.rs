@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use leasehold::domain::ids::BodyId;
+use leasehold::domain::ids::{BodyId, DataKeyId};
 use leasehold::store::sqlite::{OpenError, Options};
 use leasehold::store::{Query, StoreError};
 
@@ -179,7 +179,7 @@ fn disk_that_fills_in_the_middle_of_a_batch_sinks_all_of_it_and_no_more() {
     let gate = stop_at_gate(store);
     let first = store.submit(acquire("dev/first", "s", false));
     // More than the page cache holds: it spills to the disk before the commit, and the engine rolls all of it back.
-    let pieces: Vec<_> = (0..300).map(|n| store.stage(BodyId([1; 16]), n, vec![1; 256 * 1024])).collect();
+    let pieces: Vec<_> = (0..300).map(|n| store.stage(BodyId([1; 16]), DataKeyId::default(), n, vec![1; 256 * 1024])).collect();
     let last: Vec<_> = (0..50).map(|n| store.submit(acquire(&format!("dev/last{n}"), "s", false))).collect();
     open_gate();
     let sunk = |answer: Result<(), StoreError>| assert!(matches!(answer, Err(StoreError::Full)), "{answer:?}");

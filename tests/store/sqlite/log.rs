@@ -39,8 +39,8 @@ fn load(store: &Arc<Sqlite>, folder: &Path, clients: u64, each: u64, size: usize
                     let mut content = document(&(client * each + n).to_be_bytes().repeat(size / 8));
                     content.stored_size = 1;
                     if size > 1 << 18 {
-                        for (n, piece) in (0..).zip(content.inline.take().unwrap().chunks(1 << 18)) {
-                            store.stage(content.body, n, piece.to_vec()).await.unwrap();
+                        for (n, piece) in (0..).zip(content.inline.take().unwrap().concat().chunks(1 << 18)) {
+                            store.stage(content.body, content.ground.data_key, n, piece.to_vec()).await.unwrap();
                         }
                     }
                     let name = format!("dev/app{client}");

@@ -12,8 +12,14 @@ use crate::engines::{clock, folder, options};
 
 /// No migration has been released yet. Until the first release this hash follows the file; from then on neither ever changes: a change
 /// of the schema is a new migration.
-const MIGRATIONS: [(&str, &str); 1] = [("0001_init.sql", include_str!("../../../migrations/sqlite/0001_init.sql"))];
-const FROZEN: [&str; 1] = ["bb8a171e3d4e3399faa6ea2a22cc9d4e82c56c4a47abd69c6aac35a4c2c0c93b"];
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("0001_init.sql", include_str!("../../../migrations/sqlite/0001_init.sql")),
+    ("0002_sealing.sql", include_str!("../../../migrations/sqlite/0002_sealing.sql")),
+];
+const FROZEN: [&str; 2] = [
+    "bb8a171e3d4e3399faa6ea2a22cc9d4e82c56c4a47abd69c6aac35a4c2c0c93b",
+    "1605bdf2ffdda7cc594e1498328f69113f9e2599cf6f1ded77b2174f38cc2208",
+];
 
 #[test]
 fn migrations_are_append_only() {
@@ -36,7 +42,7 @@ fn settings_are_in_the_file() {
     assert_eq!(read("journal_mode"), Text("wal".to_owned()));
     assert_eq!(read("page_size"), Integer(4096));
     assert_eq!(read("application_id"), Integer(0x4c73_4864));
-    assert_eq!(read("user_version"), Integer(1));
+    assert_eq!(read("user_version"), Integer(2));
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

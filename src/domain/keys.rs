@@ -1,0 +1,205 @@
+//! The acts on the keys of an environment: rotations that survive their server, and what ends them.
+
+use super::command::KeyAct;
+use super::decide::Work;
+use super::decision::{Change, Reply};
+use super::environment::Environment;
+use super::event::{Event, EventKind};
+use super::ids::{DataKeyId, RequestId};
+use super::refusal::Refusal;
+use super::sealing::{IdentityRecord, Job, JobKind, KeyStatus, Keyring, UnderMaster};
+
+/// How many sealed values are dropped at once.
+const COLLECTED: u64 = 2000;
+
+/// Decides an act on the keys of an environment that is there.
+pub(super) fn decide(work: &mut Work<'_>, environment: Environment, act: KeyAct) -> Result<Reply, Refusal> {
+    let keyring = work.snapshot.keyring.take().ok_or_else(|| Refusal::EnvironmentNotFound(environment.name.clone()))?;
+    match act {
+        KeyAct::BeginRewrap { revision, identity, secret, signer, recovery } => {
+            unmoved(&keyring, revision)?;
+            let next = Keyring { secret, signer: (keyring.signer.0.clone(), signer), recovery, ..keyring };
+            begin_rewrap(work, environment, next, identity)
+        }
+        KeyAct::BeginReencrypt { total } => begin_reencrypt(work, environment, keyring, total),
+        KeyAct::Rewrapped { job, keys } => {
+            running(&keyring, job, JobKind::Rewrap)?;
+            let done = keys.iter().filter(|key| key.identity == environment.identity).count() as u64;
+            work.changes.push(Change::PutDataKeys(keys));
+            Ok(advance(work, keyring, done, 0, None))
+        }
+        KeyAct::Resealed { job, cursor, documents } => {
+            if let Some(job) = job {
+                running(&keyring, job, JobKind::Reencrypt)?;
+            }
+            let (mut done, mut skipped) = (0, 0);
+            let (bodies, grounds) = (std::mem::take(&mut work.snapshot.bodies), std::mem::take(&mut work.snapshot.grounds));
+            let mut moved = std::collections::HashMap::new();
+            for ((document, body), ground) in documents.into_iter().zip(bodies).zip(grounds) {
+                let content = &document.content;
+                // Several documents of one state follow upon each other in one batch.
+                let state = content.ground.state;
+                let seen = moved.get(&state).copied().or(ground);
+                if body != Some(document.old) || !super::content::stands(content, seen, &environment) {
+                    skipped += 1;
+                    continue;
+                }
+                moved.insert(state, super::content::ground_after(content));
+                done += 1;
+                work.changes.push(Change::PutBody(Box::new(document)));
+            }
+            let cursor = cursor.filter(|_| skipped == 0);
+            Ok(advance(work, keyring, done, skipped, cursor))
+        }
+        KeyAct::Retire { job, keys } => {
+            running(&keyring, job, JobKind::Reencrypt)?;
+            Ok(retire(work, &environment, keyring, keys))
+        }
+        KeyAct::Finish { job } => finish(work, keyring, job),
+        KeyAct::Master { revision, secret, signer, identities } => {
+            unmoved(&keyring, revision)?;
+            let mut next = Keyring { secret, signer: (keyring.signer.0.clone(), signer), ..keyring };
+            for (version, key) in identities {
+                if let Some(identity) = next.identities.iter_mut().find(|identity| identity.version == version) {
+                    identity.key = Some(key);
+                }
+            }
+            Ok(put(work, next, "wrapped to another master key"))
+        }
+        KeyAct::Rules { revision, rules } => {
+            if keyring.rules.revision() != revision {
+                return Err(Refusal::KeysMoved);
+            }
+            let rules = super::rules::SealRules::new(revision + 1, rules)
+                .map_err(|error| Refusal::SettingOutOfRange { setting: "rules".to_owned(), rule: error.to_string() })?;
+            Ok(put(work, Keyring { rules, ..keyring }, "other rules on what is sealed"))
+        }
+        KeyAct::Destroy => destroy(work, keyring),
+        KeyAct::Verified(verified) => Ok(put(work, Keyring { verified: Some(verified), ..keyring }, "")),
+    }
+}
+
+fn begin_rewrap(
+    work: &mut Work<'_>,
+    mut environment: Environment,
+    mut keyring: Keyring,
+    identity: IdentityRecord,
+) -> Result<Reply, Refusal> {
+    idle(&keyring)?;
+    let last = keyring.identities.last().map_or(0, |last| last.version);
+    if identity.version != last + 1 {
+        return Err(Refusal::KeysMoved);
+    }
+    for old in keyring.identities.iter_mut().filter(|old| old.status == KeyStatus::Active) {
+        old.status = KeyStatus::DecryptOnly;
+    }
+    environment.identity = identity.version;
+    keyring.identities.push(IdentityRecord { status: KeyStatus::Active, created: work.ctx.wall, ..identity });
+    Ok(begin(work, environment, keyring, JobKind::Rewrap, work.snapshot.left.keys))
+}
+
+fn begin_reencrypt(work: &mut Work<'_>, mut environment: Environment, keyring: Keyring, total: u64) -> Result<Reply, Refusal> {
+    idle(&keyring)?;
+    environment.key_epoch += 1;
+    Ok(begin(work, environment, keyring, JobKind::Reencrypt, total))
+}
+
+fn begin(work: &mut Work<'_>, environment: Environment, keyring: Keyring, kind: JobKind, total: u64) -> Reply {
+    let id = work.request().unwrap_or_default();
+    let job = Job { id, kind, cursor: None, done: 0, total, started: work.ctx.wall };
+    work.changes.push(Change::PutEnvironment(environment));
+    put(work, Keyring { job: Some(job), ..keyring }, &format!("{} began", kind.verb()))
+}
+
+/// What is asked of each key and its retirement are one transaction: nothing comes to be under it in between, since new things are sealed
+/// under the key of the ground only.
+fn retire(work: &mut Work<'_>, environment: &Environment, keyring: Keyring, keys: Vec<DataKeyId>) -> Reply {
+    let (mut done, mut skipped, mut budget) = (0, 0, COLLECTED);
+    for (key, under) in keys.into_iter().zip(std::mem::take(&mut work.snapshot.under)) {
+        let Some(under) = under.filter(|under| under.epoch < environment.key_epoch && under.documents == 0) else {
+            skipped += 1;
+            continue;
+        };
+        if under.values > 0 && budget > 0 {
+            work.changes.push(Change::DropValues { key, most: budget });
+        }
+        match under.values <= budget {
+            true => {
+                work.changes.push(Change::RetireDataKey(key));
+                (done, budget) = (done + 1, budget - under.values);
+            }
+            false => (skipped, budget) = (skipped + 1, 0),
+        }
+    }
+    Reply::Keys { keyring: Box::new(keyring), done, skipped }
+}
+
+/// The closing query and the retirement of the identity are one transaction.
+fn finish(work: &mut Work<'_>, mut keyring: Keyring, id: RequestId) -> Result<Reply, Refusal> {
+    let job = keyring.job.take().filter(|job| job.id == id).ok_or(Refusal::RotationNone)?;
+    let left = match job.kind {
+        JobKind::Rewrap => work.snapshot.left.old_identity,
+        JobKind::Reencrypt => work.snapshot.left.old_epoch,
+    };
+    if left > 0 {
+        return Err(Refusal::RotationIncomplete { left });
+    }
+    if job.kind == JobKind::Rewrap {
+        for identity in keyring.identities.iter_mut().filter(|identity| identity.status == KeyStatus::DecryptOnly) {
+            identity.status = KeyStatus::Retired;
+        }
+    }
+    Ok(put(work, keyring, &format!("{} ended: nothing is left under the old keys", job.kind.verb())))
+}
+
+fn destroy(work: &mut Work<'_>, mut keyring: Keyring) -> Result<Reply, Refusal> {
+    idle(&keyring)?;
+    let mut destroyed = 0;
+    for identity in keyring.identities.iter_mut().filter(|identity| identity.status == KeyStatus::Retired) {
+        (identity.status, identity.key) = (KeyStatus::Destroyed, None::<UnderMaster>);
+        destroyed += 1;
+    }
+    work.changes.push(Change::DropDataKeys);
+    match put(work, keyring, "retired keys destroyed") {
+        Reply::Keys { keyring, skipped, .. } => Ok(Reply::Keys { keyring, done: destroyed, skipped }),
+        other => Ok(other),
+    }
+}
+
+/// A batch is done: the job remembers it in the same commit. Batches make no events and are not remembered by request id: they are safe to
+/// repeat.
+fn advance(work: &mut Work<'_>, mut keyring: Keyring, done: u64, skipped: u64, cursor: Option<super::names::StatePath>) -> Reply {
+    if let Some(job) = &mut keyring.job {
+        job.done += done;
+        job.cursor = cursor.or(job.cursor.take());
+    }
+    keyring.revision += 1;
+    work.changes.push(Change::PutKeyring(Box::new(keyring.clone())));
+    Reply::Keys { keyring: Box::new(keyring), done, skipped }
+}
+
+fn put(work: &mut Work<'_>, mut keyring: Keyring, what: &str) -> Reply {
+    keyring.revision += 1;
+    work.changes.push(Change::PutKeyring(Box::new(keyring.clone())));
+    if !what.is_empty() {
+        work.event(Event::new(EventKind::KeysChanged).by(work.principal(), None).because(what));
+    }
+    work.remember();
+    Reply::Keys { keyring: Box::new(keyring), done: 0, skipped: 0 }
+}
+
+fn unmoved(keyring: &Keyring, revision: u64) -> Result<(), Refusal> {
+    if keyring.revision == revision { Ok(()) } else { Err(Refusal::KeysMoved) }
+}
+
+fn idle(keyring: &Keyring) -> Result<(), Refusal> {
+    match &keyring.job {
+        Some(job) => Err(Refusal::RotationRunning { kind: job.kind, done: job.done, total: job.total }),
+        None => Ok(()),
+    }
+}
+
+fn running(keyring: &Keyring, id: RequestId, kind: JobKind) -> Result<(), Refusal> {
+    let runs = keyring.job.as_ref().is_some_and(|job| job.id == id && job.kind == kind);
+    if runs { Ok(()) } else { Err(Refusal::RotationNone) }
+}

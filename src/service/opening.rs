@@ -1,0 +1,226 @@
+//! Opening what is stored: a whole document at a time, checked to its last byte before its first one leaves.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::pull::{Meta, Which};
+use super::sealing::{Plain, Sealings, run};
+use super::vault::Ring;
+use super::{Error, Service};
+use crate::domain::document::VersionMeta;
+use crate::domain::ids::{BodyId, Token};
+use crate::domain::names::StateName;
+use crate::domain::refusal::Refusal;
+use crate::domain::sealing::{SealMeta, StoredValue};
+use crate::secrets::seal::cut::join;
+use crate::secrets::seal::head::Head;
+use crate::secrets::seal::mac::{Subject, VersionMac};
+use crate::secrets::seal::opener::{Fed, HeadOpener};
+use crate::secrets::seal::skeleton::Body;
+use crate::secrets::seal::value::open_value;
+use crate::secrets::seal::{Binding, Holder, OpenError, SealingKeys};
+use crate::store::{Query, Rows};
+
+/// A stored document whose skeleton is open and whose values are still sealed. All of it is authentic.
+pub(super) struct Skeleton {
+    pub(super) head: Head,
+    pub(super) text: Vec<u8>,
+    /// The sealed values of the holes, in their order.
+    values: Vec<Vec<u8>>,
+    keys: Arc<SealingKeys>,
+    binding: Binding,
+}
+
+/// What opening needs to know of a version or draft.
+struct Stored {
+    seal: SealMeta,
+    body: BodyId,
+    holder: Holder,
+    subject: Subject,
+}
+
+impl Service {
+    /// The whole document behind a version or a draft.
+    ///
+    /// # Errors
+    /// Its bytes are gone, it does not open, or the server is locked.
+    pub(super) async fn whole(&self, state: &StateName, meta: &Meta) -> Result<Plain, Error> {
+        let ring = self.ring(&state.environment).await?;
+        let skeleton = self.skeleton(&ring, state, meta).await?;
+        run(skeleton.text.len(), move || Ok(Arc::new(skeleton.open().map_err(|_| broken())?))).await
+    }
+
+    /// The skeleton of a version or draft, and its sealed values.
+    ///
+    /// # Errors
+    /// As [`Self::whole`].
+    pub(super) async fn skeleton(&self, ring: &Arc<Ring>, state: &StateName, meta: &Meta) -> Result<Skeleton, Error> {
+        match self.try_skeleton(ring, meta).await {
+            // Purged, discarded, promoted or sealed again since its metadata was read: look again.
+            Err(Error::Internal) => {
+                let again = self.meta(state, which(meta)).await?;
+                match body_of(&again)? == body_of(meta)? {
+                    true => Err(broken()),
+                    false => self.try_skeleton(ring, &again).await.map_err(logged),
+                }
+            }
+            done => done,
+        }
+    }
+
+    async fn try_skeleton(&self, ring: &Arc<Ring>, meta: &Meta) -> Result<Skeleton, Error> {
+        let stored = Stored::of(ring, meta)?;
+        let keys = self.sealing_keys(ring, stored.seal.data_key).await?;
+        let mut pieces = Vec::new();
+        for n in 0..stored.seal.pieces {
+            pieces.push(self.store.chunk(stored.body, n).await?.ok_or(Error::Internal)?);
+        }
+        let size = pieces.iter().map(Vec::len).sum();
+        let body = stored.body();
+        let (opened, keys) = run(size, move || {
+            let opened = open_pieces(&keys, &body, pieces).map_err(|_| Error::Internal)?;
+            Ok((opened, keys))
+        })
+        .await?;
+        let (head, encoded, text) = opened;
+        let ordinals: Vec<u32> = head.holes.iter().map(|hole| hole.ordinal).collect();
+        let values = self.values(stored.seal, ordinals).await?;
+        run(size, move || {
+            let mut mac = VersionMac::new(&keys, &stored.subject, &encoded, &values);
+            mac.text(&text);
+            mac.verify(&stored.seal.mac.0).map_err(|_| Error::Internal)?;
+            Ok(Skeleton { head, text, values, keys, binding: stored.subject.binding })
+        })
+        .await
+    }
+
+    /// The sealed values with these ordinals.
+    async fn values(&self, seal: SealMeta, ordinals: Vec<u32>) -> Result<Vec<Vec<u8>>, Error> {
+        if ordinals.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Rows::Values(found) = self.store.select(Query::Values { key: seal.data_key, ordinals }).await? else {
+            return Err(Error::internal("values answered with other rows"));
+        };
+        let mut values = Vec::with_capacity(found.len());
+        for value in found {
+            values.push(match value.ok_or(Error::Internal)? {
+                StoredValue::Inline(bytes) => bytes,
+                StoredValue::Pieces(body) => {
+                    let mut bytes = Vec::new();
+                    for n in 0.. {
+                        let Some(piece) = self.store.chunk(body, n).await? else { break };
+                        bytes.extend_from_slice(&piece);
+                    }
+                    bytes
+                }
+            });
+        }
+        Ok(values)
+    }
+
+    /// What is sealed at a version: none if its bytes are gone.
+    pub(super) async fn sealings(&self, ring: &Arc<Ring>, version: &VersionMeta) -> Result<Option<Arc<Sealings>>, Error> {
+        let Some(body) = version.body else { return Ok(None) };
+        if let Some(known) = self.vault.sealings(body) {
+            return Ok(Some(known));
+        }
+        let meta = Meta::Version(version.clone());
+        let stored = Stored::of(ring, &meta)?;
+        let keys = self.sealing_keys(ring, stored.seal.data_key).await?;
+        let mut opener = HeadOpener::new(&keys, &stored.body());
+        for n in 0.. {
+            // Purged in between: nothing stays sealed for its sake.
+            let Some(piece) = self.store.chunk(body, n).await? else { return Ok(None) };
+            match opener.feed(piece).map_err(|_| broken())? {
+                Fed::More(next) => opener = next,
+                Fed::Open(opened) => {
+                    let places: HashMap<_, _> = opened.head.holes.into_iter().map(|hole| (hole.path, hole.ordinal)).collect();
+                    let sealings = Sealings { key: stored.seal.data_key, places };
+                    return Ok(Some(self.vault.remember_sealings(body, sealings)));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Skeleton {
+    /// The document.
+    pub(super) fn open(&self) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let tokens = self.head.holes.iter().zip(&self.values);
+        let tokens = tokens.map(|(hole, value)| open_value(&self.keys, &self.binding, hole.kind, &hole.path, value));
+        let document = join(&self.text, &self.head.holes, &tokens.collect::<Result<Vec<_>, _>>()?);
+        if document.len() as u64 == self.head.size { Ok(Zeroizing::new(document)) } else { Err(OpenError) }
+    }
+}
+
+impl Stored {
+    fn of(ring: &Ring, meta: &Meta) -> Result<Self, Error> {
+        let body = body_of(meta)?;
+        let (seal, holder, previous, token, format): (_, _, _, Token, _) = match meta {
+            Meta::Version(version) => {
+                let seal = version.seal.ok_or_else(broken)?;
+                (seal, Holder::Version(version.version), version.previous_etag, version.token, version.format)
+            }
+            Meta::Draft(draft) => (draft.seal, Holder::Draft(draft.id), draft.expect.etag, draft.token, draft.format),
+        };
+        let binding = Binding { environment: ring.environment.id, state: seal.state };
+        let subject = Subject { binding, holder, previous_etag: previous, token, format, rules: seal.rules };
+        Ok(Self { seal, body, holder: Holder::Version(seal.version), subject })
+    }
+
+    fn body(&self) -> Body {
+        Body { binding: self.subject.binding, holder: self.holder, base: None }
+    }
+}
+
+type OpenedPieces = (Head, Vec<u8>, Vec<u8>);
+
+fn open_pieces(keys: &SealingKeys, body: &Body, pieces: Vec<Vec<u8>>) -> Result<OpenedPieces, OpenError> {
+    let mut pieces = pieces.into_iter();
+    let mut opener = HeadOpener::new(keys, body);
+    let mut opened = loop {
+        match opener.feed(pieces.next().ok_or(OpenError)?)? {
+            Fed::More(next) => opener = next,
+            Fed::Open(opened) => break opened,
+        }
+    };
+    let mut text = Vec::with_capacity(usize::try_from(opened.head.text_size).map_err(|_| OpenError)?.min(256 << 20));
+    for piece in pieces {
+        opened.text.feed(piece, &mut |part| {
+            text.extend_from_slice(part);
+            true
+        })?;
+    }
+    opened.text.finish()?;
+    Ok((opened.head, opened.encoded, text))
+}
+
+fn which(meta: &Meta) -> Which {
+    match meta {
+        Meta::Version(version) => Which::Version(version.version),
+        Meta::Draft(draft) => Which::Draft(draft.id),
+    }
+}
+
+pub(super) fn body_of(meta: &Meta) -> Result<BodyId, Error> {
+    match meta {
+        Meta::Draft(draft) => Ok(draft.body),
+        Meta::Version(version) if version.deleted() => Err(Refusal::StateNotFound.into()),
+        Meta::Version(version) => version.body.ok_or(Error::BytesGone(version.version.0)),
+    }
+}
+
+fn broken() -> Error {
+    Error::internal("a stored document does not open")
+}
+
+fn logged(error: Error) -> Error {
+    match error {
+        Error::Internal => broken(),
+        other => other,
+    }
+}

@@ -1,0 +1,300 @@
+//! Sealing a document for its place in the store: secrets are found and sealed, the skeleton is sealed in pieces, and everything is bound to
+//! the version that it is to be.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::vault::Ring;
+use super::{Error, Service, random};
+use crate::domain::document::{Content, Expect, VersionMeta};
+use crate::domain::format::{Format, Inspected, inspect};
+use crate::domain::ids::{BodyId, DataKeyId, DraftId, KeyedDigest, StateId, Token, Version};
+use crate::domain::sealing::{DataKeyRecord, Ground, NewValue, Ordinals, SealMeta, StoredValue};
+use crate::secrets::find::{self, Search, Warning};
+use crate::secrets::hole::Hole;
+use crate::secrets::path::Path;
+use crate::secrets::seal::cut::{Cut, cut};
+use crate::secrets::seal::mac::{Subject, mac};
+use crate::secrets::seal::skeleton::{Body, seal_skeleton};
+use crate::secrets::seal::value::{TAG, seal_value};
+use crate::secrets::seal::{Binding, Holder, SealError, SealingKeys};
+use crate::secrets::view::redacted;
+use crate::store::{CHUNK, Query, Rows};
+
+/// A plain document in memory: wiped when its last user is done.
+pub(super) type Plain = Arc<Zeroizing<Vec<u8>>>;
+
+/// What a document is sealed as.
+#[derive(Clone)]
+pub(super) struct Place {
+    /// What the state is sealed on; none: not at all yet.
+    pub(super) ground: Option<(Ground, DataKeyRecord)>,
+    /// The version before, if its content is of the same state.
+    pub(super) before: Option<VersionMeta>,
+    /// The state.
+    pub(super) state: StateId,
+    /// The version number and the etag before it.
+    pub(super) version: Version,
+    pub(super) previous: Expect,
+    /// The token it is written under.
+    pub(super) token: Token,
+    /// The draft that it becomes if it is refused.
+    pub(super) draft: DraftId,
+}
+
+/// A document that is ready for the store.
+pub(super) struct Sealed {
+    pub(super) content: Content,
+    /// Pieces of the skeleton and of large values that have to be staged, by body.
+    pub(super) staged: Vec<(BodyId, Vec<Vec<u8>>)>,
+    /// The mark of a redacted view stands where a secret stands or stood.
+    pub(super) masked: bool,
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// What was sealed at a version: the ordinals of its values by their places.
+pub(super) struct Sealings {
+    pub(super) key: DataKeyId,
+    pub(super) places: HashMap<Path, u32>,
+}
+
+/// Below this, moving to another thread costs more than it gains.
+const SMALL: usize = 64 << 10;
+
+impl Service {
+    /// Seals a document.
+    ///
+    /// # Errors
+    /// It is not what it should be, or the server is locked.
+    pub(super) async fn seal(
+        &self,
+        ring: &Arc<Ring>,
+        place: &Place,
+        document: &Plain,
+        wanted: Option<Format>,
+    ) -> Result<Sealed, Error> {
+        let before = match &place.before {
+            Some(version) => self.sealings(ring, version).await?,
+            None => None,
+        };
+        let (ground, keys, new_key) = self.ground(ring, place).await?;
+        let head_keys = match place.before.as_ref().and_then(|version| version.seal) {
+            Some(seal) if seal.data_key != keys.id() => Some(self.sealing_keys(ring, seal.data_key).await?),
+            _ => None,
+        };
+        let work = Work {
+            ring: Arc::clone(ring),
+            binding: Binding { environment: ring.environment.id, state: place.state },
+            document: Arc::clone(document),
+            keys,
+            head_keys,
+            before,
+        };
+        let found = run(document.len(), {
+            let work = work.clone();
+            move || work.find(wanted)
+        })
+        .await?;
+        let known = match found.tags.is_empty() || new_key.is_some() {
+            true => vec![None; found.tags.len()],
+            false => match self.store.select(Query::Tags { key: ground.data_key, tags: found.tags.clone() }).await? {
+                Rows::Ordinals(known) => known,
+                _ => return Err(Error::internal("tags answered with other rows")),
+            },
+        };
+        let place = place.clone();
+        run(document.len(), move || work.finish(found, &known, &place, ground, new_key)).await
+    }
+
+    /// What the state is sealed on, its keys, and the key's record if it is new.
+    async fn ground(&self, ring: &Ring, place: &Place) -> Result<(Ground, Arc<SealingKeys>, Option<DataKeyRecord>), Error> {
+        let epoch = ring.environment.key_epoch;
+        if let Some((ground, record)) = place.ground.as_ref().filter(|(ground, _)| ground.epoch >= epoch) {
+            return Ok((*ground, self.data_keys_of(ring, record)?, None));
+        }
+        let (keys, record) = self.new_data_key(ring, place.state)?;
+        let ground = Ground { state: place.state, data_key: record.id, epoch, next_ordinal: 0, collected: 0 };
+        Ok((ground, keys, Some(record)))
+    }
+
+    /// Puts what is large into the store, ahead of the transaction that refers to it.
+    pub(super) async fn stage(&self, sealed: &mut Sealed) -> Result<(), Error> {
+        let key = sealed.content.ground.data_key;
+        for (body, pieces) in sealed.staged.drain(..) {
+            for (n, piece) in (0..).zip(pieces) {
+                self.store.stage(body, key, n, piece).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What sealing one document has at hand.
+#[derive(Clone)]
+struct Work {
+    ring: Arc<Ring>,
+    binding: Binding,
+    document: Plain,
+    keys: Arc<SealingKeys>,
+    /// The keys of the current version, if they are others.
+    head_keys: Option<Arc<SealingKeys>>,
+    before: Option<Arc<Sealings>>,
+}
+
+/// What was found in a document, and sealed.
+struct Found {
+    inspected: Inspected,
+    holes: Vec<Hole>,
+    values: Vec<Vec<u8>>,
+    tags: Vec<[u8; TAG]>,
+    warnings: Vec<Warning>,
+    overflow: bool,
+    digest: KeyedDigest,
+    head_digest: Option<KeyedDigest>,
+}
+
+impl Work {
+    fn find(&self, wanted: Option<Format>) -> Result<Found, Error> {
+        let document = self.document.as_slice();
+        let inspected = inspect(document, wanted)?;
+        let none = HashSet::new();
+        let before = self.before.as_ref().map_or_else(|| none, |before| before.places.keys().cloned().collect());
+        let search = Search::new(inspected.format, self.ring.keyring.rules.rules(), &before);
+        let found = find::find(document, &search).map_err(crate::domain::format::FormatError::NotJson)?;
+        let parts = cut(document, &found.holes).map_err(unsealable)?;
+        let seal = |(hole, token): (&Hole, &crate::secrets::seal::cut::Token<'_>)| {
+            seal_value(&self.keys, &self.binding, hole.kind, &hole.path, token.bytes)
+        };
+        let values = found.holes.iter().zip(&parts.tokens).map(seal).collect::<Result<Vec<_>, _>>().map_err(unsealable)?;
+        let tag = |value: &Vec<u8>| *value.first_chunk().expect("a sealed value begins with its tag");
+        Ok(Found {
+            tags: values.iter().map(tag).collect(),
+            values,
+            digest: self.keys.document_digest(document),
+            head_digest: self.head_keys.as_ref().map(|keys| keys.document_digest(document)),
+            inspected,
+            holes: found.holes,
+            warnings: found.warnings,
+            overflow: found.overflow,
+        })
+    }
+
+    fn finish(
+        self,
+        found: Found,
+        known: &[Option<u32>],
+        place: &Place,
+        ground: Ground,
+        new_key: Option<DataKeyRecord>,
+    ) -> Result<Sealed, Error> {
+        let mut next = ground.next_ordinal;
+        let mut ordinals = Vec::with_capacity(known.len());
+        for known in known {
+            ordinals.push(known.unwrap_or(next));
+            if known.is_none() {
+                next = next.checked_add(1).ok_or_else(|| Error::internal("a state has had 2^32 secrets"))?;
+            }
+        }
+        let parts = cut(&self.document, &found.holes).map_err(unsealable)?;
+        let masked = self.masked(&found.holes, &parts, &ordinals);
+        let shown =
+            parts.text_size + found.holes.iter().map(|hole| redacted::mask(hole.kind, &hole.path).len() as u64).sum::<u64>();
+        let head = parts.head(found.holes, &ordinals, found.overflow);
+        let rules = self.ring.rules();
+        let subject = |holder| Subject {
+            binding: self.binding,
+            holder,
+            previous_etag: place.previous.etag,
+            token: place.token,
+            format: found.inspected.format,
+            rules,
+        };
+        let encoded = head.encode();
+        let bound = |holder| KeyedDigest(mac(&self.keys, &subject(holder), &encoded, &found.values, &parts.text));
+        let (as_version, as_draft) = (bound(Holder::Version(place.version)), bound(Holder::Draft(place.draft)));
+        let body = Body { binding: self.binding, holder: Holder::Version(place.version), base: None };
+        let pieces = seal_skeleton(&self.keys, &body, &head, &parts.text).map_err(unsealable)?;
+        let seal = SealMeta {
+            state: place.state,
+            version: place.version,
+            data_key: ground.data_key,
+            rules,
+            overflow: found.overflow,
+            pieces: u32::try_from(pieces.len()).unwrap_or(u32::MAX),
+            mac: as_version,
+        };
+        let mut stored_size: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let mut staged = Vec::new();
+        let mut values = Vec::new();
+        let fresh = found.values.into_iter().zip(found.tags).zip(&ordinals).zip(known).filter(|(_, known)| known.is_none());
+        for (((value, tag), ordinal), _) in fresh {
+            stored_size += value.len() as u64;
+            let sealed = if value.len() <= CHUNK {
+                StoredValue::Inline(value)
+            } else {
+                let body = BodyId(random::ordered());
+                staged.push((body, value.chunks(CHUNK).map(<[u8]>::to_vec).collect()));
+                StoredValue::Pieces(body)
+            };
+            values.push(NewValue { ordinal: *ordinal, tag, sealed });
+        }
+        let body = BodyId(random::ordered());
+        let inline = match pieces.iter().map(Vec::len).sum::<usize>() <= CHUNK {
+            true => Some(pieces),
+            false => {
+                staged.push((body, pieces));
+                None
+            }
+        };
+        let content = Content {
+            body,
+            inline,
+            values,
+            ordinals: Ordinals::of(ordinals),
+            ground,
+            new_key,
+            seal,
+            draft_mac: as_draft,
+            stored_size,
+            shown_size: shown,
+            digest: found.digest,
+            head_digest: found.head_digest,
+            format: found.inspected.format,
+            terraform: found.inspected.terraform,
+        };
+        Ok(Sealed { content, staged, masked, warnings: found.warnings })
+    }
+
+    /// Whether a redacted form was written back: a place that is or was sealed holds the mark, or every sealed place equals its redacted form
+    /// though not every one of them did before.
+    fn masked(&self, holes: &[Hole], parts: &Cut<'_>, ordinals: &[u32]) -> bool {
+        let marked = parts.tokens.iter().zip(holes).any(|(token, _)| redacted::has_mark(token.bytes));
+        if marked {
+            return true;
+        }
+        let Some(before) = self.before.as_ref().filter(|before| before.key == self.keys.id()) else { return false };
+        let all = parts.tokens.iter().zip(holes).all(|(token, hole)| token.bytes == redacted::mask(hole.kind, &hole.path));
+        let changed = |(hole, ordinal): (&Hole, &u32)| before.places.get(&hole.path).is_some_and(|old| old != ordinal);
+        !holes.is_empty() && all && holes.iter().zip(ordinals).any(changed)
+    }
+}
+
+/// Runs work on a document, off the async threads if it is large.
+pub(super) async fn run<T: Send + 'static>(
+    size: usize,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    if size <= SMALL {
+        return work();
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(&error.to_string()))?
+}
+
+fn unsealable(error: SealError) -> Error {
+    match error {
+        SealError::TooLong | SealError::TooManyPlaces => Error::Unsealable(error.to_string()),
+        SealError::NoRandomness(_) | SealError::Places => Error::internal(&error.to_string()),
+    }
+}

@@ -1,0 +1,273 @@
+//! The opened keys. A locked server has none: leases, history and watching go on, documents do not.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::sealing::Sealings;
+use super::{Error, Service};
+use crate::domain::environment::Environment;
+use crate::domain::ids::{BodyId, DataKeyId, EnvironmentId, IdentityVersion, StateId};
+use crate::domain::names::EnvironmentName;
+use crate::domain::refusal::Refusal;
+use crate::domain::sealing::{DataKeyRecord, IdentityRecord, KeyStatus, Keyring, UnderMaster, Wrapped};
+use crate::domain::time::WallTime;
+use crate::secrets::cache::Cache;
+use crate::secrets::data_key::DataKey;
+use crate::secrets::find;
+use crate::secrets::keys::{EnvironmentIdentity, EnvironmentSecret, SigningKey, UnwrapError, WrapError, data_key};
+use crate::secrets::master::{MasterError, MasterSource, Masters};
+use crate::secrets::recipient::Recipient;
+use crate::secrets::seal::SealingKeys;
+use crate::store::{Query, Rows};
+
+/// Opened data keys at hand at most.
+const KEYS: usize = 8192;
+/// Keyrings at hand at most.
+const RINGS: usize = 1024;
+/// Documents whose sealed places are at hand at most.
+const DOCUMENTS: usize = 256;
+
+/// The master keys while the server is unlocked, and what was opened with them.
+pub(super) struct Vault {
+    source: MasterSource,
+    masters: RwLock<Option<Arc<Masters>>>,
+    rings: Cache<EnvironmentName, Ring>,
+    keys: Cache<DataKeyId, SealingKeys>,
+    sealings: Cache<BodyId, Sealings>,
+}
+
+/// The opened keyring of an environment, as it was at one revision. No `Debug`.
+pub(super) struct Ring {
+    pub(super) environment: Environment,
+    pub(super) keyring: Keyring,
+    pub(super) secret: EnvironmentSecret,
+    pub(super) signer: SigningKey,
+    identities: Vec<(u32, EnvironmentIdentity)>,
+}
+
+impl Vault {
+    pub(super) fn new(source: MasterSource, masters: Option<Masters>) -> Self {
+        Self {
+            source,
+            masters: RwLock::new(masters.map(Arc::new)),
+            rings: Cache::new(RINGS),
+            keys: Cache::new(KEYS),
+            sealings: Cache::new(DOCUMENTS),
+        }
+    }
+
+    /// The master keys.
+    pub(super) fn masters(&self) -> Result<Arc<Masters>, Error> {
+        self.masters.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Error::Locked)
+    }
+
+    /// Forgets what was opened of an environment's keyring: it has changed.
+    pub(super) fn forget(&self, environment: &EnvironmentName) {
+        self.rings.remove(environment);
+    }
+
+    /// Where the master keys come from.
+    pub(super) fn source(&self) -> &MasterSource {
+        &self.source
+    }
+
+    /// From now on, documents open.
+    pub(super) fn unlock(&self, masters: Masters) {
+        *self.masters.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(masters));
+        self.clear();
+    }
+
+    /// Forgets all keys. What is being done with them ends with them.
+    pub(super) fn lock(&self) {
+        *self.masters.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.clear();
+    }
+
+    fn clear(&self) {
+        self.rings.clear();
+        self.keys.clear();
+        self.sealings.clear();
+    }
+
+    pub(super) fn sealings(&self, body: BodyId) -> Option<Arc<Sealings>> {
+        self.sealings.get(&body)
+    }
+
+    pub(super) fn remember_sealings(&self, body: BodyId, sealings: Sealings) -> Arc<Sealings> {
+        let kept = self.sealings.get_or_open(&body, || Ok::<_, std::convert::Infallible>(sealings));
+        kept.unwrap_or_else(|never| match never {})
+    }
+}
+
+impl Ring {
+    /// Opens everything of a keyring that is not destroyed.
+    pub(super) fn open(masters: &Masters, environment: Environment, keyring: Keyring) -> Result<Self, UnwrapError> {
+        let id = environment.id;
+        let mut identities = Vec::new();
+        for record in &keyring.identities {
+            if let Some(key) = &record.key {
+                let version = IdentityVersion(record.version.into());
+                let (identity, _) = EnvironmentIdentity::open(masters, id, version, &key.wrapped.0)?;
+                if identity.recipient().to_string() != record.recipient {
+                    return Err(UnwrapError);
+                }
+                identities.push((record.version, identity));
+            }
+        }
+        let (secret, _) = EnvironmentSecret::open(masters, id, &keyring.secret.wrapped.0)?;
+        let (signer, _) = SigningKey::open(masters, id, &keyring.signer.1.wrapped.0)?;
+        if signer.verifying_key().to_string() != keyring.signer.0 {
+            return Err(UnwrapError);
+        }
+        Ok(Self { environment, keyring, secret, signer, identities })
+    }
+
+    /// The keyring of a new environment, everything in it fresh.
+    pub(super) fn create(masters: &Masters, id: EnvironmentId, recovery: &[Recipient]) -> Result<Keyring, WrapError> {
+        let under = |wrapped| UnderMaster { master: masters.recipient().to_string(), wrapped: Wrapped(wrapped) };
+        let (identity, wrapped) = EnvironmentIdentity::create(masters, id, IdentityVersion(1), recovery)?;
+        let (signer, signing) = SigningKey::create(masters, id, recovery)?;
+        Ok(Keyring {
+            revision: 0,
+            secret: under(EnvironmentSecret::create(masters, id, recovery)?),
+            signer: (signer.verifying_key().to_string(), under(signing)),
+            identities: vec![IdentityRecord {
+                version: 1,
+                status: KeyStatus::Active,
+                recipient: identity.recipient().to_string(),
+                key: Some(under(wrapped)),
+                // Set where it is decided.
+                created: WallTime::default(),
+            }],
+            recovery: recovery.iter().map(ToString::to_string).collect(),
+            rules: crate::domain::rules::SealRules::default(),
+            job: None,
+            verified: None,
+        })
+    }
+
+    /// An identity by its version.
+    pub(super) fn identity(&self, version: u32) -> Option<&EnvironmentIdentity> {
+        self.identities.iter().find(|(known, _)| *known == version).map(|(_, identity)| identity)
+    }
+
+    /// The identity that new data keys are wrapped to.
+    pub(super) fn active(&self) -> Result<&EnvironmentIdentity, Error> {
+        let missing = || Error::internal("an environment has no active identity");
+        self.identity(self.environment.identity).ok_or_else(missing)
+    }
+
+    /// Who else can open everything.
+    pub(super) fn recovery(&self) -> Result<Vec<Recipient>, Error> {
+        let parsed = self.keyring.recovery.iter().map(|text| text.parse());
+        parsed.collect::<Result<_, _>>().map_err(|_| Error::internal("a stored recovery recipient is none"))
+    }
+
+    /// By which rules secrets are found now.
+    pub(super) fn rules(&self) -> (u32, u64) {
+        (find::REVISION, self.keyring.rules.revision())
+    }
+}
+
+impl Service {
+    /// The opened keyring of an environment.
+    ///
+    /// # Errors
+    /// There is no such environment, the server is locked, or it does not open with this master key.
+    pub(super) async fn ring(&self, environment: &EnvironmentName) -> Result<Arc<Ring>, Error> {
+        let masters = self.vault.masters()?;
+        if let Some(ring) = self.vault.rings.get(environment) {
+            return Ok(ring);
+        }
+        let (found, keyring) = self.keyring(environment).await?;
+        let opened = self.vault.rings.get_or_open(environment, || Ring::open(&masters, found, keyring));
+        opened.map_err(|_| {
+            tracing::error!(%environment, "the keys of an environment do not open with this master key");
+            Error::WrongMaster
+        })
+    }
+
+    /// The keyring of an environment as it is stored.
+    ///
+    /// # Errors
+    /// There is no such environment.
+    pub(super) async fn keyring(&self, environment: &EnvironmentName) -> Result<(Environment, Keyring), Error> {
+        let Rows::Keyrings(found) = self.store.select(Query::Keyring(environment.clone())).await? else {
+            return Err(Error::internal("a keyring answered with other rows"));
+        };
+        found.into_iter().next().ok_or_else(|| Refusal::EnvironmentNotFound(environment.clone()).into())
+    }
+
+    /// The keys that hang from a data key.
+    pub(super) async fn sealing_keys(&self, ring: &Ring, id: DataKeyId) -> Result<Arc<SealingKeys>, Error> {
+        if let Some(keys) = self.vault.keys.get(&id) {
+            return Ok(keys);
+        }
+        let Rows::DataKeys(found) = self.store.select(Query::DataKey(id)).await? else {
+            return Err(Error::internal("a data key answered with other rows"));
+        };
+        let record = found.into_iter().next().ok_or_else(|| Error::internal("a data key is missing"))?;
+        self.data_keys_of(ring, &record)
+    }
+
+    /// The keys that hang from a data key whose record is at hand.
+    pub(super) fn data_keys_of(&self, ring: &Ring, record: &DataKeyRecord) -> Result<Arc<SealingKeys>, Error> {
+        let open = || {
+            let identity = ring.identity(record.identity).ok_or(UnwrapError)?;
+            data_key::open(identity, record.state, record.id, &record.wrapped.0).map(|key| SealingKeys::derive(&key))
+        };
+        self.vault.keys.get_or_open(&record.id, open).map_err(|_| Error::internal("a data key does not open"))
+    }
+
+    /// A fresh data key for a state, wrapped for the store.
+    pub(super) fn new_data_key(&self, ring: &Ring, state: StateId) -> Result<(Arc<SealingKeys>, DataKeyRecord), Error> {
+        let failed = |error: &dyn std::error::Error| Error::internal(&error.to_string());
+        let key = DataKey::generate().map_err(|error| failed(&error))?;
+        let wrapped = data_key::wrap(&key, ring.active()?, &ring.recovery()?, state).map_err(|error| failed(&error))?;
+        let (identity, epoch) = (ring.environment.identity, ring.environment.key_epoch);
+        let record = DataKeyRecord { id: key.id(), state, identity, epoch, status: KeyStatus::Active, wrapped: Wrapped(wrapped) };
+        // Not kept at hand before it is stored: the write may be refused.
+        Ok((Arc::new(SealingKeys::derive(&key)), record))
+    }
+
+    /// Fetches the master key again, and serves documents from then on.
+    ///
+    /// # Errors
+    /// [`MasterError`] says why it cannot be had; the server stays as it was.
+    pub async fn unlock(&self, passphrase: Option<zeroize::Zeroizing<String>>) -> Result<(), Error> {
+        let source = self.vault.source().clone();
+        let loading = tokio::task::spawn_blocking(move || source.load(passphrase.as_deref().map(String::as_str)));
+        let loaded = loading.await.map_err(|error| Error::internal(&error.to_string()))?;
+        let masters = loaded.map_err(|error: MasterError| {
+            tracing::warn!(%error, "unlocking failed");
+            Error::Master(error.to_string())
+        })?;
+        self.check_masters(&masters).await?;
+        self.vault.unlock(masters);
+        tracing::info!("unlocked");
+        Ok(())
+    }
+
+    /// Forgets all keys: documents are not served until the next unlock.
+    pub fn lock_down(&self) {
+        self.vault.lock();
+        tracing::info!("locked");
+    }
+
+    /// Whether documents are not served.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.vault.masters().is_err()
+    }
+
+    /// A master key that opens no environment is the wrong one.
+    async fn check_masters(&self, masters: &Masters) -> Result<(), Error> {
+        let Rows::Environments(all) = self.store.select(Query::Environments(None)).await? else {
+            return Err(Error::internal("environments answered with other rows"));
+        };
+        for (environment, _) in all {
+            let (environment, keyring) = self.keyring(&environment.name).await?;
+            Ring::open(masters, environment, keyring).map_err(|_| Error::WrongMaster)?;
+        }
+        Ok(())
+    }
+}

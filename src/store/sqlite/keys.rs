@@ -1,0 +1,367 @@
+//! Keyrings, data keys and sealed values in the tables.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::columns::{Column, int, json, limit as bounded, parse};
+use super::transaction::drop_body;
+use crate::domain::command::{Needs, Resealed};
+use crate::domain::decision::{Left, Snapshot, Under};
+use crate::domain::document::{Content, DraftMeta, VersionMeta};
+use crate::domain::ids::{BodyId, DataKeyId, StateId};
+use crate::domain::names::{EnvironmentName, StateName, StatePath};
+use crate::domain::sealing::{DataKeyRecord, Ground, KeyStatus, Keyring, Ordinals, SealMeta, StoredValue, Target, Wrapped};
+use crate::store::{Document, WhichDocuments, WhichKeys};
+
+type Sql<T> = rusqlite::Result<T>;
+
+/// Loads what a command needs of keys and of what is sealed under them.
+pub(super) fn load(connection: &Connection, environment: &EnvironmentName, needs: &Needs, snapshot: &mut Snapshot) -> Sql<()> {
+    if needs.keyring {
+        snapshot.keyring = keyring(connection, environment)?;
+    }
+    if needs.left {
+        let identity = snapshot.environment.as_ref().map_or(0, |environment| environment.identity);
+        let epoch = snapshot.environment.as_ref().map_or(0, |environment| environment.key_epoch);
+        snapshot.left = left(connection, environment, identity, epoch)?;
+    }
+    for state in &needs.grounds {
+        snapshot.grounds.push(ground(connection, *state)?);
+    }
+    for (path, target) in &needs.bodies {
+        snapshot.bodies.push(body(connection, environment, path, *target)?);
+    }
+    for key in &needs.under {
+        snapshot.under.push(under(connection, *key)?);
+    }
+    Ok(())
+}
+
+/// Makes a body the store's own: an inline one is put, a staged one is no longer an orphan; with its values, and its key if that is new.
+pub(super) fn keep(connection: &Connection, environment: &EnvironmentName, name: i64, content: Content) -> Sql<()> {
+    match content.inline {
+        Some(pieces) => {
+            let mut put = connection.prepare_cached("INSERT INTO chunk (body, n, bytes) VALUES (?1, ?2, ?3)")?;
+            for (n, bytes) in pieces.into_iter().enumerate() {
+                put.execute(params![content.body.0, n, bytes])?;
+            }
+        }
+        None => adopt(connection, content.body)?,
+    }
+    if let Some(key) = &content.new_key {
+        let sql = "UPDATE data_key SET status = ?2 WHERE id = (SELECT data_key FROM ground WHERE state = ?1)";
+        connection.prepare_cached(sql)?.execute(params![key.state.0, json(&KeyStatus::DecryptOnly)])?;
+        let sql = "INSERT INTO data_key (id, environment, name, state, identity, epoch, status, wrapped) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let DataKeyRecord { id, state, identity, epoch, status, wrapped } = key;
+        let row = params![id.0, environment.as_str(), name, state.0, identity, epoch, json(status), wrapped.0];
+        connection.prepare_cached(sql)?.execute(row)?;
+    }
+    let count = content.values.len();
+    if content.new_key.is_some() || count > 0 {
+        let sql = "INSERT OR REPLACE INTO ground (state, data_key, epoch, next_ordinal, collected) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let Ground { state, data_key, epoch, next_ordinal, collected } = content.ground;
+        let next = u64::from(next_ordinal) + count as u64;
+        connection.prepare_cached(sql)?.execute(params![state.0, data_key.0, epoch, next, collected])?;
+    }
+    let sql = "INSERT INTO value (data_key, ordinal, tag, sealed, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let mut put = connection.prepare_cached(sql)?;
+    for value in content.values {
+        let (inline, pieces) = match value.sealed {
+            StoredValue::Inline(bytes) => (Some(bytes), None),
+            StoredValue::Pieces(body) => {
+                adopt(connection, body)?;
+                (None, Some(body.0))
+            }
+        };
+        put.execute(params![content.ground.data_key.0, value.ordinal, value.tag, inline, pieces])?;
+    }
+    Ok(())
+}
+
+/// A body that is not staged any more, or never was, must not become a version without bytes.
+fn adopt(connection: &Connection, body: BodyId) -> Sql<()> {
+    match connection.prepare_cached("DELETE FROM staged WHERE body = ?1")?.execute([body.0])? {
+        0 => Err(rusqlite::Error::QueryReturnedNoRows),
+        _ => Ok(()),
+    }
+}
+
+/// Stores wraps of keys that are there.
+pub(super) fn put_wraps(connection: &Connection, environment: &EnvironmentName, records: &[DataKeyRecord]) -> Sql<()> {
+    let sql = "UPDATE data_key SET identity = ?3, wrapped = ?4 WHERE id = ?1 AND environment = ?2";
+    let mut put = connection.prepare_cached(sql)?;
+    records.iter().try_for_each(|record| {
+        put.execute(params![record.id.0, environment.as_str(), record.identity, record.wrapped.0]).map(drop)
+    })
+}
+
+/// Puts another body in the place of a document's.
+pub(super) fn put_body(connection: &Connection, environment: &EnvironmentName, document: Resealed) -> Sql<()> {
+    let Resealed { path, target, old, content } = document;
+    let sql = "SELECT id FROM name WHERE environment = ?1 AND path = ?2";
+    let name: i64 = connection.prepare_cached(sql)?.query_row([environment.as_str(), path.as_str()], |row| row.get(0))?;
+    let (body, key, ordinals) = (content.body, content.ground.data_key.0, json(&content.ordinals));
+    match target {
+        Target::Version(number) => {
+            let version = super::transaction::version(connection, name, number.0)?;
+            let version = version.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            let meta = VersionMeta { seal: Some(content.seal), digest: Some(content.digest), body: Some(body), ..version };
+            let sql = "UPDATE version SET body = ?3, meta = ?4, data_key = ?5, ordinals = ?6 WHERE name = ?1 AND version = ?2";
+            connection.prepare_cached(sql)?.execute(params![name, int(number.0), body.0, json(&meta), key, ordinals])?;
+        }
+        Target::Draft(id) => {
+            let sql = "SELECT meta FROM draft WHERE id = ?1";
+            let draft = connection.prepare_cached(sql)?.query_row([id.0], |row| Ok(row.get::<_, Column<DraftMeta>>(0)?.0))?;
+            let seal = SealMeta { mac: content.draft_mac, ..content.seal };
+            let meta = DraftMeta { seal, digest: content.digest, stored_size: content.stored_size, body, ..draft };
+            let sql =
+                "UPDATE draft SET body = ?2, meta = ?3, data_key = ?4, ordinals = ?5, digest = ?6, stored = ?7 WHERE id = ?1";
+            let row = params![id.0, body.0, json(&meta), key, ordinals, json(&content.digest), int(content.stored_size)];
+            connection.prepare_cached(sql)?.execute(row)?;
+        }
+    }
+    drop_body(connection, old)?;
+    keep(connection, environment, name, content)
+}
+
+/// Drops sealed values of a key.
+pub(super) fn drop_values(connection: &Connection, key: DataKeyId, most: u64) -> Sql<()> {
+    let sql = "SELECT ordinal, body FROM value WHERE data_key = ?1 LIMIT ?2";
+    let mut find = connection.prepare_cached(sql)?;
+    let rows =
+        find.query_map(params![key.0, int(most)], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Option<[u8; 16]>>(1)?)))?;
+    let rows = rows.collect::<Sql<Vec<_>>>()?;
+    drop_rows(connection, key, rows)
+}
+
+fn drop_rows(connection: &Connection, key: DataKeyId, rows: Vec<(u32, Option<[u8; 16]>)>) -> Sql<()> {
+    for (ordinal, body) in rows {
+        body.map_or(Ok(()), |body| drop_body(connection, BodyId(body)))?;
+        connection.prepare_cached("DELETE FROM value WHERE data_key = ?1 AND ordinal = ?2")?.execute(params![key.0, ordinal])?;
+    }
+    Ok(())
+}
+
+/// Retires a key.
+pub(super) fn retire(connection: &Connection, key: DataKeyId) -> Sql<()> {
+    connection
+        .prepare_cached("UPDATE data_key SET status = ?2 WHERE id = ?1")?
+        .execute(params![key.0, json(&KeyStatus::Retired)])
+        .map(drop)
+}
+
+/// Drops the retired keys of an environment, and what was staged under them.
+pub(super) fn drop_retired(connection: &Connection, environment: &EnvironmentName) -> Sql<()> {
+    let retired = "SELECT id FROM data_key WHERE environment = ?1 AND status = ?2";
+    let params = params![environment.as_str(), json(&KeyStatus::Retired)];
+    connection.execute(&format!("DELETE FROM ground WHERE data_key IN ({retired})"), params)?;
+    connection.execute("DELETE FROM data_key WHERE environment = ?1 AND status = ?2", params).map(drop)
+}
+
+/// Drops the sealed values of a key that no document has any more, after one has gone. What was found before may be gone then.
+pub(super) fn collect(connection: &Connection, name: i64, key: DataKeyId) -> Sql<()> {
+    let sql = "SELECT ordinals FROM version WHERE name = ?1 AND data_key = ?2 AND body IS NOT NULL
+        UNION ALL SELECT ordinals FROM draft WHERE name = ?1 AND data_key = ?2";
+    let mut find = connection.prepare_cached(sql)?;
+    let live = find.query_map(params![name, key.0], |row| Ok(row.get::<_, Column<Ordinals>>(0)?.0))?;
+    let live = live.collect::<Sql<Vec<_>>>()?;
+    let mut all = connection.prepare_cached("SELECT ordinal, body FROM value WHERE data_key = ?1")?;
+    let all = all.query_map([key.0], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Option<[u8; 16]>>(1)?)))?;
+    let mut gone = all.collect::<Sql<Vec<_>>>()?;
+    gone.retain(|(ordinal, _)| !live.iter().any(|ordinals| ordinals.contains(*ordinal)));
+    if gone.is_empty() {
+        return Ok(());
+    }
+    connection.prepare_cached("UPDATE ground SET collected = collected + 1 WHERE data_key = ?1")?.execute([key.0])?;
+    drop_rows(connection, key, gone)
+}
+
+/// The keyring of an environment.
+pub(super) fn keyring(connection: &Connection, environment: &EnvironmentName) -> Sql<Option<Keyring>> {
+    let mut find = connection.prepare_cached("SELECT meta FROM keyring WHERE environment = ?1")?;
+    find.query_row([environment.as_str()], |row| Ok(row.get::<_, Column<Keyring>>(0)?.0)).optional()
+}
+
+/// What a state is sealed on.
+pub(super) fn ground(connection: &Connection, state: StateId) -> Sql<Option<Ground>> {
+    let sql = "SELECT data_key, epoch, next_ordinal, collected FROM ground WHERE state = ?1";
+    let read = |row: &Row<'_>| {
+        let (data_key, epoch) = (DataKeyId(row.get(0)?), row.get(1)?);
+        Ok(Ground { state, data_key, epoch, next_ordinal: row.get(2)?, collected: row.get(3)? })
+    };
+    connection.prepare_cached(sql)?.query_row([state.0], read).optional()
+}
+
+/// The state that drafts under a name are of, while it has no version.
+pub(super) fn begun(connection: &Connection, state: &StateName, gone: Option<StateId>) -> Sql<Option<StateId>> {
+    let sql = "SELECT data_key.state FROM name JOIN data_key ON data_key.name = name.id
+        WHERE name.environment = ?1 AND name.path = ?2 AND data_key.state IS NOT ?3
+        AND NOT EXISTS (SELECT 1 FROM version WHERE version.name = name.id AND version.data_key = data_key.id)
+        AND EXISTS (SELECT 1 FROM draft WHERE draft.name = name.id AND draft.data_key = data_key.id) LIMIT 1";
+    let row = params![state.environment.as_str(), state.path.as_str(), gone.map(|gone| gone.0)];
+    connection.prepare_cached(sql)?.query_row(row, |row| row.get(0).map(StateId)).optional()
+}
+
+fn body(connection: &Connection, environment: &EnvironmentName, path: &StatePath, target: Target) -> Sql<Option<BodyId>> {
+    let name = "name = (SELECT id FROM name WHERE environment = ?1 AND path = ?2)";
+    let found: Option<Option<[u8; 16]>> = match target {
+        Target::Version(number) => connection
+            .prepare_cached(&format!("SELECT body FROM version WHERE {name} AND version = ?3"))?
+            .query_row(params![environment.as_str(), path.as_str(), int(number.0)], |row| row.get(0))
+            .optional()?,
+        Target::Draft(id) => connection
+            .prepare_cached(&format!("SELECT body FROM draft WHERE {name} AND id = ?3"))?
+            .query_row(params![environment.as_str(), path.as_str(), id.0], |row| row.get(0))
+            .optional()?,
+    };
+    Ok(found.flatten().map(BodyId))
+}
+
+/// One data key.
+pub(super) fn data_key(connection: &Connection, id: DataKeyId) -> Sql<Option<DataKeyRecord>> {
+    let sql = "SELECT id, state, identity, epoch, status, wrapped FROM data_key WHERE id = ?1";
+    connection.prepare_cached(sql)?.query_row([id.0], record).optional()
+}
+
+/// Data keys of an environment, by id.
+pub(super) fn data_keys(
+    connection: &Connection,
+    environment: &EnvironmentName,
+    which: WhichKeys,
+    after: Option<DataKeyId>,
+    limit: usize,
+) -> Sql<Vec<DataKeyRecord>> {
+    let retired = json(&KeyStatus::Retired);
+    let (condition, number) = match which {
+        WhichKeys::All => ("?4 = ?4 AND ?5 = ?5", 0),
+        WhichKeys::NotUnder(identity) => ("identity <> ?4 AND ?5 = ?5", identity),
+        WhichKeys::Before(epoch) => ("epoch < ?4 AND status <> ?5", epoch),
+    };
+    let sql = format!(
+        "SELECT id, state, identity, epoch, status, wrapped FROM data_key
+         WHERE environment = ?1 AND id > ?2 AND {condition} ORDER BY id LIMIT ?3"
+    );
+    let after = after.map_or_else(Vec::new, |after| after.0.to_vec());
+    let mut find = connection.prepare_cached(&sql)?;
+    find.query_map(params![environment.as_str(), after, bounded(limit), number, retired], record)?.collect()
+}
+
+fn record(row: &Row<'_>) -> Sql<DataKeyRecord> {
+    Ok(DataKeyRecord {
+        id: DataKeyId(row.get(0)?),
+        state: StateId(row.get(1)?),
+        identity: row.get(2)?,
+        epoch: row.get(3)?,
+        status: row.get::<_, Column<KeyStatus>>(4)?.0,
+        wrapped: Wrapped(row.get(5)?),
+    })
+}
+
+/// How many data keys are where in their life.
+pub(super) fn left(connection: &Connection, environment: &EnvironmentName, identity: u32, epoch: u32) -> Sql<Left> {
+    let sql = "SELECT count(*), coalesce(sum(identity <> ?2), 0), coalesce(sum(epoch < ?3 AND status <> ?4), 0)
+        FROM data_key WHERE environment = ?1";
+    let row = params![environment.as_str(), identity, epoch, json(&KeyStatus::Retired)];
+    let read = |row: &Row<'_>| Ok(Left { keys: row.get(0)?, old_identity: row.get(1)?, old_epoch: row.get(2)? });
+    connection.prepare_cached(sql)?.query_row(row, read)
+}
+
+fn under(connection: &Connection, key: DataKeyId) -> Sql<Option<Under>> {
+    let found = connection
+        .prepare_cached("SELECT name, epoch FROM data_key WHERE id = ?1")?
+        .query_row([key.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?)))
+        .optional()?;
+    let Some((name, epoch)) = found else { return Ok(None) };
+    let sql = "SELECT (SELECT count(*) FROM version WHERE name = ?1 AND data_key = ?2 AND body IS NOT NULL)
+        + (SELECT count(*) FROM draft WHERE name = ?1 AND data_key = ?2) + (SELECT count(*) FROM staged WHERE data_key = ?2),
+        (SELECT count(*) FROM value WHERE data_key = ?2)";
+    let read = |row: &Row<'_>| Ok(Under { epoch, documents: row.get(0)?, values: row.get(1)? });
+    connection.prepare_cached(sql)?.query_row(params![name, key.0], read).map(Some)
+}
+
+/// The ordinals of sealed values by their tags.
+pub(super) fn ordinals(connection: &Connection, key: DataKeyId, tags: &[[u8; 24]]) -> Sql<Vec<Option<u32>>> {
+    let mut find = connection.prepare_cached("SELECT ordinal FROM value WHERE data_key = ?1 AND tag = ?2")?;
+    tags.iter().map(|tag| find.query_row(params![key.0, tag], |row| row.get(0)).optional()).collect()
+}
+
+/// Sealed values by their ordinals.
+pub(super) fn values(connection: &Connection, key: DataKeyId, ordinals: &[u32]) -> Sql<Vec<Option<StoredValue>>> {
+    let mut find = connection.prepare_cached("SELECT sealed, body FROM value WHERE data_key = ?1 AND ordinal = ?2")?;
+    let read = |row: &Row<'_>| {
+        Ok(match row.get::<_, Option<Vec<u8>>>(0)? {
+            Some(bytes) => StoredValue::Inline(bytes),
+            None => StoredValue::Pieces(BodyId(row.get(1)?)),
+        })
+    };
+    ordinals.iter().map(|ordinal| find.query_row(params![key.0, ordinal], read).optional()).collect()
+}
+
+/// Versions and drafts with bytes, by path.
+pub(super) fn documents(
+    connection: &Connection,
+    environment: &EnvironmentName,
+    which: WhichDocuments,
+    after: Option<&StatePath>,
+    limit: usize,
+) -> Sql<Vec<(StatePath, Document)>> {
+    let mut names = connection
+        .prepare_cached("SELECT id, path FROM name WHERE environment = ?1 AND path > ?2 AND current > 0 OR environment = ?1 AND path > ?2 AND EXISTS (SELECT 1 FROM draft WHERE draft.name = name.id) ORDER BY path")?;
+    let mut rows = names.query(params![environment.as_str(), after.map_or("", |path| path.as_str())])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (name, path): (i64, StatePath) = (row.get(0)?, parse(row.get(1)?)?);
+        let before = found.len();
+        named(connection, name, which, &path, &mut found)?;
+        if found.len() > before && found.len() >= limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn named(
+    connection: &Connection,
+    name: i64,
+    which: WhichDocuments,
+    path: &StatePath,
+    found: &mut Vec<(StatePath, Document)>,
+) -> Sql<()> {
+    // Of a state that has no old key nothing needs to be looked at.
+    let (condition, number) = match which {
+        WhichDocuments::Before(epoch) => (
+            "data_key IN (SELECT id FROM data_key WHERE name = ?1 AND environment = (SELECT environment FROM name WHERE id = ?1) AND epoch < ?2)",
+            epoch,
+        ),
+        WhichDocuments::All | WhichDocuments::OtherRules(..) => ("?2 = ?2", 0),
+    };
+    let other_rules = |seal: &SealMeta| match which {
+        WhichDocuments::OtherRules(shipped, own) => seal.rules != (shipped, own),
+        WhichDocuments::All | WhichDocuments::Before(_) => true,
+    };
+    let sql = format!("SELECT meta FROM version WHERE name = ?1 AND body IS NOT NULL AND {condition} ORDER BY version DESC");
+    let mut find = connection.prepare_cached(&sql)?;
+    for version in find.query_map(params![name, number], |row| Ok(row.get::<_, Column<VersionMeta>>(0)?.0))? {
+        let version = version?;
+        if version.seal.as_ref().is_some_and(other_rules) {
+            found.push((path.clone(), Document::Version(version)));
+        }
+    }
+    let sql = format!("SELECT meta FROM draft WHERE name = ?1 AND {condition} ORDER BY seq");
+    let mut find = connection.prepare_cached(&sql)?;
+    for draft in find.query_map(params![name, number], |row| Ok(row.get::<_, Column<DraftMeta>>(0)?.0))? {
+        let draft = draft?;
+        if other_rules(&draft.seal) {
+            found.push((path.clone(), Document::Draft(draft)));
+        }
+    }
+    Ok(())
+}
+
+/// How many documents with bytes, and how many sealed values.
+pub(super) fn census(connection: &Connection, environment: &EnvironmentName) -> Sql<(u64, u64)> {
+    let sql =
+        "SELECT (SELECT count(*) FROM name JOIN version ON version.name = name.id WHERE environment = ?1 AND body IS NOT NULL)
+        + (SELECT count(*) FROM name JOIN draft ON draft.name = name.id WHERE environment = ?1),
+        (SELECT count(*) FROM data_key JOIN value ON value.data_key = data_key.id WHERE environment = ?1)";
+    connection.prepare_cached(sql)?.query_row([environment.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+}
