@@ -3,7 +3,7 @@
 #[expect(clippy::disallowed_methods, reason = "cargo hands the folder over this way")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = ["common", "environment", "lease", "state", "watch"].map(|name| format!("leasehold/v1/{name}.proto"));
+    let files = ["common", "environment", "key", "lease", "state", "watch"].map(|name| format!("leasehold/v1/{name}.proto"));
     let mut compiler = protox::Compiler::new(["proto"])?;
     // Reflection needs the imports; the comments need the source info.
     compiler.include_imports(true).include_source_info(true);

@@ -10,6 +10,7 @@ mod environ;
 mod failure;
 mod flags;
 mod hold;
+mod keys;
 mod lease;
 mod output;
 mod progress;
@@ -84,6 +85,7 @@ async fn dispatch(flags: Flags, environ: Environ) -> Result<u8, Failure> {
         Command::Env(command) => env::env(&Context::new(global, environ)?, command).await?,
         Command::State(command) => state::state(&Context::new(global, environ)?, command).await?,
         Command::Lease(command) => lease::lease(&Context::new(global, environ)?, command).await?,
+        Command::Keys(command) => keys::keys(&Context::new(global, environ)?, command).await?,
         Command::Watch(flags) => watch::watch(&Context::new(global, environ)?, flags).await?,
         Command::Doctor(flags) => doctor::doctor(global, environ, flags).await?,
         Command::Completions { .. } => {}

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::client::Progress;
+use crate::pb::v1::{KeyPhase, KeyStep};
 
 /// Transfers below this are over before anybody could read a bar.
 const WORTH_SHOWING: u64 = 5_000_000;
@@ -38,5 +39,55 @@ impl Drop for Bar {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// A bar on stderr for long work that is counted, with an estimate of its end.
+pub(crate) struct Counter {
+    bar: Option<ProgressBar>,
+    shown: String,
+}
+
+impl Counter {
+    pub(crate) fn new() -> Self {
+        Self { bar: None, shown: String::new() }
+    }
+
+    pub(crate) fn show(&mut self, step: &KeyStep) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let what = match step.phase() {
+            KeyPhase::Rewrap => "wrapping data keys",
+            KeyPhase::Reencrypt => "sealing documents",
+            KeyPhase::Retire => "retiring old keys",
+            KeyPhase::Master => "wrapping environments",
+            KeyPhase::Verify => "opening everything",
+            KeyPhase::Unspecified => "working",
+        };
+        // Each phase is estimated by itself.
+        if self.shown != what {
+            self.finish();
+            self.shown = what.to_owned();
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}")
+                .expect("the template is a constant");
+            ProgressBar::new(step.total).with_style(style).with_message(what)
+        });
+        bar.set_length(step.total);
+        bar.set_position(step.done);
+    }
+
+    fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        self.finish();
     }
 }

@@ -24,6 +24,7 @@ mod connect;
 mod environment;
 mod error;
 mod health;
+mod keys;
 mod lease;
 mod retry;
 mod secret;
@@ -42,6 +43,7 @@ use tonic::{Code, Request, Response, Status};
 
 pub use connect::{DEFAULT_SERVER, Settings};
 pub use error::{Error, Report};
+pub use keys::RecipientsAsk;
 pub use lease::{Ask, FencingToken, Grant, Lease, LeaseRef, Loss, State, View};
 pub use secret::{ApiToken, LeaseSecret};
 pub use state::{DiffSides, Progress, PullAsk, PushAsk, Source, Which, WriteAsk};

@@ -341,7 +341,7 @@ impl KeyAct {
                 bodies: documents.iter().map(|document| (document.path.clone(), document.target)).collect(),
                 ..needs
             },
-            Self::BeginRewrap { .. } | Self::Finish { .. } => Needs { left: true, ..needs },
+            Self::BeginRewrap { .. } | Self::Finish { .. } | Self::Destroy => Needs { left: true, ..needs },
             Self::Retire { keys, .. } => Needs { under: keys.clone(), ..needs },
             _ => needs,
         }

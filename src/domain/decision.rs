@@ -65,6 +65,8 @@ pub struct Left {
     pub old_identity: u64,
     /// Those of an earlier epoch that are not retired.
     pub old_epoch: u64,
+    /// Those that are retired.
+    pub retired: u64,
 }
 
 /// What is under a data key.
@@ -72,11 +74,16 @@ pub struct Left {
 pub struct Under {
     /// The epoch of the key.
     pub epoch: u32,
-    /// Versions, drafts and staged uploads.
+    /// Versions and drafts.
     pub documents: u64,
-    /// Sealed values.
+    /// Uploads that nothing refers to yet.
+    pub staged: u64,
+    /// Sealed values; those beyond [`COLLECTED`] may not be counted.
     pub values: u64,
 }
+
+/// How many sealed values are dropped in one command.
+pub const COLLECTED: u64 = 2000;
 
 /// How many tickets a snapshot holds at most.
 pub const HEAD_RUN: usize = 32;
@@ -140,7 +147,8 @@ pub enum Reply {
     Purged {
         versions: u64,
     },
-    /// The keyring after a change, and what the change was about.
+    /// The keyring after a change, without the wrapped keys: replies are remembered, and a destroyed key must be nowhere. And how much was
+    /// done, and how much was not, since it has moved.
     Keys {
         keyring: Box<Keyring>,
         done: u64,
@@ -216,6 +224,8 @@ pub enum Change {
         key: DataKeyId,
         most: u64,
     },
+    /// Uploads under a data key that nothing refers to.
+    DropStaged(DataKeyId),
     RetireDataKey(DataKeyId),
     /// Retired data keys go.
     DropDataKeys,

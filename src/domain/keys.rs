@@ -2,15 +2,13 @@
 
 use super::command::KeyAct;
 use super::decide::Work;
-use super::decision::{Change, Reply};
+use super::decision::{COLLECTED, Change, Reply};
 use super::environment::Environment;
 use super::event::{Event, EventKind};
 use super::ids::{DataKeyId, RequestId};
 use super::refusal::Refusal;
-use super::sealing::{IdentityRecord, Job, JobKind, KeyStatus, Keyring, UnderMaster};
+use super::sealing::{IdentityRecord, Job, JobKind, KeyStatus, Keyring, UnderMaster, Verified};
 
-/// How many sealed values are dropped at once.
-const COLLECTED: u64 = 2000;
 
 /// Decides an act on the keys of an environment that is there.
 pub(super) fn decide(work: &mut Work<'_>, environment: Environment, act: KeyAct) -> Result<Reply, Refusal> {
@@ -22,11 +20,13 @@ pub(super) fn decide(work: &mut Work<'_>, environment: Environment, act: KeyAct)
             begin_rewrap(work, environment, next, identity)
         }
         KeyAct::BeginReencrypt { total } => begin_reencrypt(work, environment, keyring, total),
-        KeyAct::Rewrapped { job, keys } => {
+        KeyAct::Rewrapped { job, mut keys } => {
             running(&keyring, job, JobKind::Rewrap)?;
-            let done = keys.iter().filter(|key| key.identity == environment.identity).count() as u64;
+            let all = keys.len() as u64;
+            keys.retain(|key| key.identity == environment.identity);
+            let done = keys.len() as u64;
             work.changes.push(Change::PutDataKeys(keys));
-            Ok(advance(work, keyring, done, 0, None))
+            Ok(advance(work, keyring, Some(Step { done, cursor: None }), done, all - done))
         }
         KeyAct::Resealed { job, cursor, documents } => {
             if let Some(job) = job {
@@ -49,7 +49,8 @@ pub(super) fn decide(work: &mut Work<'_>, environment: Environment, act: KeyAct)
                 work.changes.push(Change::PutBody(Box::new(document)));
             }
             let cursor = cursor.filter(|_| skipped == 0);
-            Ok(advance(work, keyring, done, skipped, cursor))
+            // What is sealed again for the sake of other rules is no part of a rotation that may be under way.
+            Ok(advance(work, keyring, job.map(|_| Step { done, cursor }), done, skipped))
         }
         KeyAct::Retire { job, keys } => {
             running(&keyring, job, JobKind::Reencrypt)?;
@@ -75,7 +76,10 @@ pub(super) fn decide(work: &mut Work<'_>, environment: Environment, act: KeyAct)
             Ok(put(work, Keyring { rules, ..keyring }, "other rules on what is sealed"))
         }
         KeyAct::Destroy => destroy(work, keyring),
-        KeyAct::Verified(verified) => Ok(put(work, Keyring { verified: Some(verified), ..keyring }, "")),
+        KeyAct::Verified(verified) => {
+            let verified = Some(Verified { finished: work.ctx.wall, ..verified });
+            Ok(put(work, Keyring { verified, ..keyring }, ""))
+        }
     }
 }
 
@@ -120,18 +124,22 @@ fn retire(work: &mut Work<'_>, environment: &Environment, keyring: Keyring, keys
             skipped += 1;
             continue;
         };
+        // What is still on its way in was sealed on a ground on which nothing is committed any more.
+        if under.staged > 0 {
+            work.changes.push(Change::DropStaged(key));
+        }
         if under.values > 0 && budget > 0 {
             work.changes.push(Change::DropValues { key, most: budget });
         }
-        match under.values <= budget {
-            true => {
-                work.changes.push(Change::RetireDataKey(key));
-                (done, budget) = (done + 1, budget - under.values);
-            }
-            false => (skipped, budget) = (skipped + 1, 0),
+        // With values left it is neither done nor skipped: the same command goes on with it.
+        if under.values <= budget {
+            work.changes.push(Change::RetireDataKey(key));
+            (done, budget) = (done + 1, budget - under.values);
+        } else {
+            budget = 0;
         }
     }
-    Reply::Keys { keyring: Box::new(keyring), done, skipped }
+    Reply::Keys { keyring: Box::new(keyring.told()), done, skipped }
 }
 
 /// The closing query and the retirement of the identity are one transaction.
@@ -154,10 +162,13 @@ fn finish(work: &mut Work<'_>, mut keyring: Keyring, id: RequestId) -> Result<Re
 
 fn destroy(work: &mut Work<'_>, mut keyring: Keyring) -> Result<Reply, Refusal> {
     idle(&keyring)?;
-    let mut destroyed = 0;
+    let mut destroyed = work.snapshot.left.retired;
     for identity in keyring.identities.iter_mut().filter(|identity| identity.status == KeyStatus::Retired) {
         (identity.status, identity.key) = (KeyStatus::Destroyed, None::<UnderMaster>);
         destroyed += 1;
+    }
+    if destroyed == 0 {
+        return Err(Refusal::NothingRetired);
     }
     work.changes.push(Change::DropDataKeys);
     match put(work, keyring, "retired keys destroyed") {
@@ -168,24 +179,36 @@ fn destroy(work: &mut Work<'_>, mut keyring: Keyring) -> Result<Reply, Refusal> 
 
 /// A batch is done: the job remembers it in the same commit. Batches make no events and are not remembered by request id: they are safe to
 /// repeat.
-fn advance(work: &mut Work<'_>, mut keyring: Keyring, done: u64, skipped: u64, cursor: Option<super::names::StatePath>) -> Reply {
-    if let Some(job) = &mut keyring.job {
-        job.done += done;
-        job.cursor = cursor.or(job.cursor.take());
-    }
-    keyring.revision += 1;
-    work.changes.push(Change::PutKeyring(Box::new(keyring.clone())));
-    Reply::Keys { keyring: Box::new(keyring), done, skipped }
+fn advance(work: &mut Work<'_>, mut keyring: Keyring, step: Option<Step>, done: u64, skipped: u64) -> Reply {
+    let told = match (&mut keyring.job, step) {
+        (Some(job), Some(step)) => {
+            job.done += step.done;
+            job.cursor = step.cursor.or(job.cursor.take());
+            keyring.revision += 1;
+            let told = keyring.told();
+            work.changes.push(Change::PutKeyring(Box::new(keyring)));
+            told
+        }
+        _ => keyring.told(),
+    };
+    Reply::Keys { keyring: Box::new(told), done, skipped }
+}
+
+/// How far a rotation has come with a batch.
+struct Step {
+    done: u64,
+    cursor: Option<super::names::StatePath>,
 }
 
 fn put(work: &mut Work<'_>, mut keyring: Keyring, what: &str) -> Reply {
     keyring.revision += 1;
-    work.changes.push(Change::PutKeyring(Box::new(keyring.clone())));
+    let told = keyring.told();
+    work.changes.push(Change::PutKeyring(Box::new(keyring)));
     if !what.is_empty() {
         work.event(Event::new(EventKind::KeysChanged).by(work.principal(), None).because(what));
     }
     work.remember();
-    Reply::Keys { keyring: Box::new(keyring), done: 0, skipped: 0 }
+    Reply::Keys { keyring: Box::new(told), done: 0, skipped: 0 }
 }
 
 fn unmoved(keyring: &Keyring, revision: u64) -> Result<(), Refusal> {

@@ -100,6 +100,8 @@ pub enum Refusal {
     RotationNone,
     #[error("{left} things are still under the old keys")]
     RotationIncomplete { left: u64 },
+    #[error("no key of this environment is retired: there is nothing to destroy")]
+    NothingRetired,
     /// The refusal of a write whose document is kept.
     #[error("{why}; the document is kept as draft {draft}")]
     Kept { draft: DraftId, why: Box<Refusal> },
@@ -139,6 +141,7 @@ impl Refusal {
             Self::RotationRunning { .. } => "ROTATION_RUNNING",
             Self::RotationNone => "ROTATION_NONE",
             Self::RotationIncomplete { .. } => "ROTATION_INCOMPLETE",
+            Self::NothingRetired => "KEYS_NOT_RETIRED",
             Self::VersionNotFound(_) => "VERSION_NOT_FOUND",
             Self::VersionCurrent(_) => "VERSION_CURRENT",
             Self::DraftNotFound(_) => "DRAFT_NOT_FOUND",
@@ -196,6 +199,7 @@ impl Refusal {
             Self::KeysMoved => "look again with `leasehold keys report`, then try again".to_owned(),
             Self::RotationRunning { .. } => "wait for its end: `leasehold keys report` shows how far it is".to_owned(),
             Self::RotationNone => "look with `leasehold keys report`".to_owned(),
+            Self::NothingRetired => "retire keys first, with `leasehold keys rewrap` or `leasehold keys reencrypt`".to_owned(),
             Self::RotationIncomplete { .. } => "run the same command again: it goes on where it was".to_owned(),
             Self::Kept { draft, .. } => format!(
                 "nothing is lost: look with `leasehold state drafts diff … {draft}`, then promote it under a lease of yours, or discard it"

@@ -104,10 +104,26 @@ impl Keyring {
     pub fn active(&self) -> Option<&IdentityRecord> {
         self.identities.iter().rfind(|identity| identity.status == KeyStatus::Active)
     }
+
+    /// All that can be told of it: without the wrapped keys.
+    #[must_use]
+    pub fn told(&self) -> Self {
+        let bare = |key: &UnderMaster| UnderMaster { master: key.master.clone(), wrapped: Wrapped(Vec::new()) };
+        let identity = |one: &IdentityRecord| IdentityRecord { key: one.key.as_ref().map(bare), ..one.clone() };
+        Self {
+            secret: bare(&self.secret),
+            signer: (self.signer.0.clone(), bare(&self.signer.1)),
+            identities: self.identities.iter().map(identity).collect(),
+            recovery: self.recovery.clone(),
+            rules: self.rules.clone(),
+            job: self.job.clone(),
+            ..*self
+        }
+    }
 }
 
 /// The outcome of opening everything.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "the words are those of the design")]
 pub struct Verified {

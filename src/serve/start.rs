@@ -126,6 +126,9 @@ impl Server {
             in_flight: config.max_in_flight.unwrap_or(default.in_flight),
         };
         let service = Service::new(Arc::clone(&store), server_key, source, masters, bounds);
+        if !service.is_locked() {
+            service.resume_rotations().await.map_err(|error| StartError::Serve(io::Error::other(error)))?;
+        }
         let listener = door::listen(listen).map_err(|cause| StartError::Listen { address: listen, cause })?;
         let address = listener.local_addr().map_err(|cause| StartError::Listen { address: listen, cause })?;
         let hints = match options.dev {

@@ -48,6 +48,8 @@ pub enum Error {
     #[error("a new environment needs recovery recipients, or an explicit word that there are none")]
     RecoveryRequired,
     // The operator's to mend.
+    #[error("the rotation cannot end, since something does not open: {0}")]
+    RotationStuck(String),
     #[error("the server is locked: it has no master key, and serves no documents")]
     Locked,
     #[error("the server's master key does not open this environment")]
@@ -98,6 +100,7 @@ impl Error {
             Self::Unsealable(_) => "DOCUMENT_INVALID",
             Self::Recipient(_) => "RECIPIENT_INVALID",
             Self::RecoveryRequired => "RECOVERY_REQUIRED",
+            Self::RotationStuck(_) => "ROTATION_INCOMPLETE",
             Self::Locked => "LOCKED",
             Self::WrongMaster => "MASTER_WRONG",
             Self::Master(_) => "MASTER_UNAVAILABLE",
@@ -132,6 +135,9 @@ impl Error {
             Self::Recipient(_) => "pass age X25519 recipients, as `age-keygen` prints them",
             Self::RecoveryRequired => {
                 "give `--recovery age1…` (make one with `age-keygen`, and keep it offline), or `--no-recovery`"
+            }
+            Self::RotationStuck(_) => {
+                "put it back from a backup, or give it up (`leasehold state purge`, `drafts discard`); then run the same command again"
             }
             Self::Locked => "an operator has to run `leasehold unlock`; leases, history and watching work meanwhile",
             Self::WrongMaster => "put the right master key back, then `leasehold unlock`",

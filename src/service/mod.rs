@@ -1,6 +1,6 @@
 //! Use cases: build a command, submit it, shape the reply. Nothing is decided here; doors call it, stores answer it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
@@ -24,6 +24,7 @@ pub mod pull;
 pub mod push;
 mod random;
 pub mod rewrite;
+pub mod rotation;
 mod sealing;
 pub mod states;
 mod vault;
@@ -76,6 +77,10 @@ pub struct Service {
     deletions: AtomicU64,
     hub: Arc<hub::Hub>,
     bounds: Bounds,
+    runners: rotation::runner::Runners,
+    verifiers: rotation::verify::Verifiers,
+    /// Itself, for what goes on by itself and must not hold it.
+    me: Weak<Self>,
     flights: Arc<tokio::sync::Semaphore>,
     /// How many permits `flights` has when nothing flies.
     permits: u64,
@@ -95,7 +100,10 @@ impl Service {
         bounds: Bounds,
     ) -> Arc<Self> {
         let permits = (bounds.in_flight / PERMIT).clamp(1, u64::from(u32::MAX >> 3));
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            runners: rotation::runner::Runners::default(),
+            verifiers: rotation::verify::Verifiers::default(),
             hub: hub::Hub::start(Arc::clone(&store)),
             store,
             server_key,

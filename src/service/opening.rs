@@ -10,7 +10,7 @@ use super::sealing::{Plain, Sealings, run};
 use super::vault::Ring;
 use super::{Error, Service};
 use crate::domain::document::VersionMeta;
-use crate::domain::ids::{BodyId, Token};
+use crate::domain::ids::{BodyId, DataKeyId, Token};
 use crate::domain::names::StateName;
 use crate::domain::refusal::Refusal;
 use crate::domain::sealing::{SealMeta, StoredValue};
@@ -34,7 +34,7 @@ pub(super) struct Skeleton {
 }
 
 /// What opening needs to know of a version or draft.
-struct Stored {
+pub(super) struct Stored {
     seal: SealMeta,
     body: BodyId,
     holder: Holder,
@@ -70,7 +70,8 @@ impl Service {
         }
     }
 
-    async fn try_skeleton(&self, ring: &Arc<Ring>, meta: &Meta) -> Result<Skeleton, Error> {
+    /// The same, if it is as its metadata says; otherwise [`Error::Internal`], and nothing is logged.
+    pub(super) async fn try_skeleton(&self, ring: &Arc<Ring>, meta: &Meta) -> Result<Skeleton, Error> {
         let stored = Stored::of(ring, meta)?;
         let keys = self.sealing_keys(ring, stored.seal.data_key).await?;
         let mut pieces = Vec::new();
@@ -86,22 +87,16 @@ impl Service {
         .await?;
         let (head, encoded, text) = opened;
         let ordinals: Vec<u32> = head.holes.iter().map(|hole| hole.ordinal).collect();
-        let values = self.values(stored.seal, ordinals).await?;
-        run(size, move || {
-            let mut mac = VersionMac::new(&keys, &stored.subject, &encoded, &values);
-            mac.text(&text);
-            mac.verify(&stored.seal.mac.0).map_err(|_| Error::Internal)?;
-            Ok(Skeleton { head, text, values, keys, binding: stored.subject.binding })
-        })
-        .await
+        let values = self.values(stored.seal.data_key, ordinals).await?;
+        run(size, move || Skeleton::bound(keys, &stored, (head, encoded, text), values).map_err(|_| Error::Internal)).await
     }
 
     /// The sealed values with these ordinals.
-    async fn values(&self, seal: SealMeta, ordinals: Vec<u32>) -> Result<Vec<Vec<u8>>, Error> {
+    pub(super) async fn values(&self, key: DataKeyId, ordinals: Vec<u32>) -> Result<Vec<Vec<u8>>, Error> {
         if ordinals.is_empty() {
             return Ok(Vec::new());
         }
-        let Rows::Values(found) = self.store.select(Query::Values { key: seal.data_key, ordinals }).await? else {
+        let Rows::Values(found) = self.store.select(Query::Values { key, ordinals }).await? else {
             return Err(Error::internal("values answered with other rows"));
         };
         let mut values = Vec::with_capacity(found.len());
@@ -148,6 +143,28 @@ impl Service {
 }
 
 impl Skeleton {
+    /// From pieces and values at hand: nothing else is looked at.
+    pub(super) fn of(
+        keys: Arc<SealingKeys>,
+        stored: &Stored,
+        pieces: Vec<Vec<u8>>,
+        value: impl Fn(u32) -> Option<Vec<u8>>,
+    ) -> Result<Self, OpenError> {
+        let opened = open_pieces(&keys, &stored.body(), pieces)?;
+        let values = opened.0.holes.iter().map(|hole| value(hole.ordinal).ok_or(OpenError));
+        let values = values.collect::<Result<_, _>>()?;
+        Self::bound(keys, stored, opened, values)
+    }
+
+    /// Puts together what belongs together.
+    fn bound(keys: Arc<SealingKeys>, stored: &Stored, opened: OpenedPieces, values: Vec<Vec<u8>>) -> Result<Self, OpenError> {
+        let (head, encoded, text) = opened;
+        let mut mac = VersionMac::new(&keys, &stored.subject, &encoded, &values);
+        mac.text(&text);
+        mac.verify(&stored.seal.mac.0)?;
+        Ok(Self { head, text, values, keys, binding: stored.subject.binding })
+    }
+
     /// The document.
     pub(super) fn open(&self) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let tokens = self.head.holes.iter().zip(&self.values);
@@ -158,7 +175,7 @@ impl Skeleton {
 }
 
 impl Stored {
-    fn of(ring: &Ring, meta: &Meta) -> Result<Self, Error> {
+    pub(super) fn of(ring: &Ring, meta: &Meta) -> Result<Self, Error> {
         let body = body_of(meta)?;
         let (seal, holder, previous, token, format): (_, _, _, Token, _) = match meta {
             Meta::Version(version) => {

@@ -112,7 +112,7 @@ impl Service {
     async fn ground(&self, ring: &Ring, place: &Place) -> Result<(Ground, Arc<SealingKeys>, Option<DataKeyRecord>), Error> {
         let epoch = ring.environment.key_epoch;
         if let Some((ground, record)) = place.ground.as_ref().filter(|(ground, _)| ground.epoch >= epoch) {
-            return Ok((*ground, self.data_keys_of(ring, record)?, None));
+            return Ok((*ground, self.data_keys_of(ring, record).await?, None));
         }
         let (keys, record) = self.new_data_key(ring, place.state)?;
         let ground = Ground { state: place.state, data_key: record.id, epoch, next_ordinal: 0, collected: 0 };
@@ -133,22 +133,23 @@ impl Service {
 
 /// What sealing one document has at hand.
 #[derive(Clone)]
-struct Work {
-    ring: Arc<Ring>,
-    binding: Binding,
-    document: Plain,
-    keys: Arc<SealingKeys>,
+pub(super) struct Work {
+    pub(super) ring: Arc<Ring>,
+    pub(super) binding: Binding,
+    pub(super) document: Plain,
+    pub(super) keys: Arc<SealingKeys>,
     /// The keys of the current version, if they are others.
-    head_keys: Option<Arc<SealingKeys>>,
-    before: Option<Arc<Sealings>>,
+    pub(super) head_keys: Option<Arc<SealingKeys>>,
+    /// What is sealed whatever is found.
+    pub(super) before: Option<Arc<Sealings>>,
 }
 
 /// What was found in a document, and sealed.
-struct Found {
+pub(super) struct Found {
     inspected: Inspected,
     holes: Vec<Hole>,
     values: Vec<Vec<u8>>,
-    tags: Vec<[u8; TAG]>,
+    pub(super) tags: Vec<[u8; TAG]>,
     warnings: Vec<Warning>,
     overflow: bool,
     digest: KeyedDigest,
@@ -156,7 +157,7 @@ struct Found {
 }
 
 impl Work {
-    fn find(&self, wanted: Option<Format>) -> Result<Found, Error> {
+    pub(super) fn find(&self, wanted: Option<Format>) -> Result<Found, Error> {
         let document = self.document.as_slice();
         let inspected = inspect(document, wanted)?;
         let none = HashSet::new();
@@ -181,7 +182,7 @@ impl Work {
         })
     }
 
-    fn finish(
+    pub(super) fn finish(
         self,
         found: Found,
         known: &[Option<u32>],

@@ -76,6 +76,11 @@ impl Vault {
         self.clear();
     }
 
+    /// Forgets all data keys: some were destroyed.
+    pub(super) fn forget_data_keys(&self) {
+        self.keys.clear();
+    }
+
     /// Forgets all keys. What is being done with them ends with them.
     pub(super) fn lock(&self) {
         *self.masters.write().unwrap_or_else(PoisonError::into_inner) = None;
@@ -145,9 +150,20 @@ impl Ring {
         })
     }
 
+    /// All identities that are not destroyed.
+    pub(super) fn identities(&self) -> impl Iterator<Item = (u32, &EnvironmentIdentity)> {
+        self.identities.iter().map(|(version, identity)| (*version, identity))
+    }
+
     /// An identity by its version.
     pub(super) fn identity(&self, version: u32) -> Option<&EnvironmentIdentity> {
         self.identities.iter().find(|(known, _)| *known == version).map(|(_, identity)| identity)
+    }
+
+    /// A data key, with the identity that it is wrapped to.
+    pub(super) fn open_data_key(&self, record: &DataKeyRecord) -> Result<DataKey, UnwrapError> {
+        let identity = self.identity(record.identity).ok_or(UnwrapError)?;
+        data_key::open(identity, record.state, record.id, &record.wrapped.0)
     }
 
     /// The identity that new data keys are wrapped to.
@@ -175,15 +191,23 @@ impl Service {
     /// There is no such environment, the server is locked, or it does not open with this master key.
     pub(super) async fn ring(&self, environment: &EnvironmentName) -> Result<Arc<Ring>, Error> {
         let masters = self.vault.masters()?;
+        // What changes while the keyring is read must not be hidden by what was read.
+        let before = self.vault.rings.generation();
         if let Some(ring) = self.vault.rings.get(environment) {
             return Ok(ring);
         }
         let (found, keyring) = self.keyring(environment).await?;
-        let opened = self.vault.rings.get_or_open(environment, || Ring::open(&masters, found, keyring));
-        opened.map_err(|_| {
+        let opened = Ring::open(&masters, found, keyring).map_err(|_| {
             tracing::error!(%environment, "the keys of an environment do not open with this master key");
             Error::WrongMaster
-        })
+        })?;
+        Ok(self.vault.rings.keep(environment, opened, before))
+    }
+
+    /// The keyring as it is now, whatever is at hand.
+    pub(super) async fn fresh_ring(&self, environment: &EnvironmentName) -> Result<Arc<Ring>, Error> {
+        self.vault.forget(environment);
+        self.ring(environment).await
     }
 
     /// The keyring of an environment as it is stored.
@@ -206,15 +230,21 @@ impl Service {
             return Err(Error::internal("a data key answered with other rows"));
         };
         let record = found.into_iter().next().ok_or_else(|| Error::internal("a data key is missing"))?;
-        self.data_keys_of(ring, &record)
+        self.data_keys_of(ring, &record).await
     }
 
     /// The keys that hang from a data key whose record is at hand.
-    pub(super) fn data_keys_of(&self, ring: &Ring, record: &DataKeyRecord) -> Result<Arc<SealingKeys>, Error> {
-        let open = || {
-            let identity = ring.identity(record.identity).ok_or(UnwrapError)?;
-            data_key::open(identity, record.state, record.id, &record.wrapped.0).map(|key| SealingKeys::derive(&key))
+    pub(super) async fn data_keys_of(&self, ring: &Ring, record: &DataKeyRecord) -> Result<Arc<SealingKeys>, Error> {
+        if let Some(keys) = self.vault.keys.get(&record.id) {
+            return Ok(keys);
+        }
+        let newer = match ring.identity(record.identity) {
+            Some(_) => None,
+            // Wrapped to an identity that came after the keyring was read.
+            None => Some(self.fresh_ring(&ring.environment.name).await?),
         };
+        let ring = newer.as_deref().unwrap_or(ring);
+        let open = || ring.open_data_key(record).map(|key| SealingKeys::derive(&key));
         self.vault.keys.get_or_open(&record.id, open).map_err(|_| Error::internal("a data key does not open"))
     }
 
@@ -243,6 +273,7 @@ impl Service {
         })?;
         self.check_masters(&masters).await?;
         self.vault.unlock(masters);
+        self.resume_rotations().await?;
         tracing::info!("unlocked");
         Ok(())
     }

@@ -56,6 +56,10 @@ pub trait Store: Send + Sync + 'static {
     /// The bounds that the rules are asked with.
     fn limits(&self) -> &Limits;
 
+    /// Makes what was deleted unreadable, and looks for what is left of it: true if nothing of these bytes is kept any more, neither as they
+    /// are nor as text. Looks at everything that is kept.
+    fn erase(&self, needles: Vec<Vec<u8>>) -> Later<'_, bool>;
+
     /// Finishes what is queued and leaves the store clean. Later calls are refused.
     fn close(&self) -> Later<'_, ()>;
 }

@@ -1,6 +1,7 @@
 //! What may be written on the command line, as it was written. What it means is settled in [`super::settings`] and by the commands.
 
 pub(crate) mod env;
+pub(crate) mod keys;
 pub(crate) mod lease;
 pub(crate) mod run;
 pub(crate) mod serve;
@@ -75,6 +76,9 @@ pub(crate) enum Command {
     /// Leases, the locks they are taken on, and their queues
     #[command(subcommand)]
     Lease(lease::LeaseCommand),
+    /// Keys of environments: what there is, and how they are replaced
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Print what happens, from now on or after a cursor
     Watch(WatchFlags),
     /// Check that this machine can work with the server, or check a data directory offline

@@ -5,6 +5,7 @@
 
 mod environments;
 mod events;
+mod keys;
 mod leases;
 mod states;
 
@@ -17,6 +18,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::flags::OutputFormat;
 
+pub(crate) use keys::outcome;
 pub(crate) use leases::{behind, granted, who};
 
 /// Something that can be shown in a row, by itself, and to a program.
@@ -73,6 +75,19 @@ impl Out {
                 print(&trimmed(&table))
             }
         }
+    }
+
+    /// Words of a kind.
+    pub(crate) fn words(self, head: &str, words: &[String]) -> Result<(), Failure> {
+        if self.is_json() {
+            return self.print_json(&Value::Array(words.iter().cloned().map(Value::String).collect()));
+        }
+        let mut table = plain_table();
+        table.set_header([head]);
+        for word in words {
+            table.add_row([word]);
+        }
+        print(&trimmed(&table))
     }
 
     /// One thing of a stream, on a line of its own.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 
 use crate::pb::v1::environment_service_server::EnvironmentServiceServer;
+use crate::pb::v1::key_service_server::KeyServiceServer;
 use crate::pb::v1::lease_service_server::LeaseServiceServer;
 use crate::pb::v1::state_service_server::StateServiceServer;
 use crate::pb::v1::watch_service_server::WatchServiceServer;
@@ -16,6 +17,7 @@ mod decode;
 mod encode;
 mod environment;
 mod guard;
+mod key;
 mod lease;
 mod state;
 mod status;
@@ -35,7 +37,14 @@ pub struct Door {
 
 /// Calls that may last, and have no deadline of ours: prefixes of their paths. Not `Push`: the door gives a body that keeps arriving all
 /// the time it needs, and one that does not must not keep its share of the memory for documents in flight.
-pub const STREAMING: [&str; 6] = [
+pub const STREAMING: [&str; 11] = [
+    // With it `RewrapMaster`.
+    "/leasehold.v1.KeyService/Rewrap",
+    "/leasehold.v1.KeyService/ChangeRecipients",
+    "/leasehold.v1.KeyService/Reencrypt",
+    "/leasehold.v1.KeyService/Verify",
+    // It reads all of the store's files.
+    "/leasehold.v1.KeyService/Destroy",
     "/leasehold.v1.LeaseService/Acquire",
     "/leasehold.v1.StateService/Pull",
     "/leasehold.v1.WatchService/",
@@ -45,9 +54,10 @@ pub const STREAMING: [&str; 6] = [
 ];
 
 /// What can be asked for by name in health checks; the empty name is the server as a whole.
-pub const SERVICES: [&str; 5] = [
+pub const SERVICES: [&str; 6] = [
     "",
     "leasehold.v1.EnvironmentService",
+    "leasehold.v1.KeyService",
     "leasehold.v1.LeaseService",
     "leasehold.v1.StateService",
     "leasehold.v1.WatchService",
@@ -82,6 +92,7 @@ pub fn routes(door: &Door) -> (Router, tonic_health::server::HealthReporter) {
     let (reporter, health) = tonic_health::server::health_reporter();
     let router = tonic::service::Routes::default()
         .add_service(EnvironmentServiceServer::new(door.clone()))
+        .add_service(KeyServiceServer::new(door.clone()))
         .add_service(LeaseServiceServer::new(door.clone()))
         .add_service(StateServiceServer::new(door.clone()))
         .add_service(WatchServiceServer::new(door.clone()))

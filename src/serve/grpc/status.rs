@@ -45,7 +45,9 @@ fn code(error: &Error) -> Code {
         Error::TooLarge { .. } => Code::ResourceExhausted,
         Error::Unauthenticated => Code::Unauthenticated,
         Error::Relist { .. } => Code::OutOfRange,
-        Error::WaitOver { .. } | Error::BytesGone(_) | Error::WrongMaster | Error::Master(_) => Code::FailedPrecondition,
+        Error::WaitOver { .. } | Error::BytesGone(_) | Error::WrongMaster | Error::Master(_) | Error::RotationStuck(_) => {
+            Code::FailedPrecondition
+        }
         Error::Full => Code::ResourceExhausted,
         Error::Unknown => Code::Unknown,
         Error::Stopping | Error::Locked => Code::Unavailable,

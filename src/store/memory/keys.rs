@@ -49,6 +49,7 @@ impl Keys {
             left.keys += 1;
             left.old_identity += u64::from(record.identity != identity);
             left.old_epoch += u64::from(record.epoch < epoch && record.status != KeyStatus::Retired);
+            left.retired += u64::from(record.status == KeyStatus::Retired);
         }
         left
     }
@@ -95,7 +96,24 @@ impl Tables {
         let documents = self.names.get(state).map_or(0, |name| bodies_under(name, key).count());
         let staged = self.staged.values().filter(|staged| **staged == key).count();
         let values = self.keys.values_of(key).count();
-        Some(Under { epoch: record.epoch, documents: (documents + staged) as u64, values: values as u64 })
+        let (documents, staged, values) = (documents as u64, staged as u64, values as u64);
+        Some(Under { epoch: record.epoch, documents, staged, values })
+    }
+
+    pub(super) fn drop_staged_under(&mut self, key: DataKeyId) {
+        let Self { staged, bodies, .. } = self;
+        staged.retain(|body, under| {
+            let stays = *under != key;
+            if !stays {
+                bodies.remove(body);
+            }
+            stays
+        });
+    }
+
+    /// Whether a key is retired: nothing new comes under it.
+    pub(super) fn is_retired(&self, key: DataKeyId) -> bool {
+        self.keys.data.get(&key).is_some_and(|(_, record)| record.status == KeyStatus::Retired)
     }
 
     /// A staged body is there already; an inline one is put now.
@@ -131,13 +149,14 @@ impl Tables {
             Target::Version(number) => {
                 if let Some(version) = name.versions.get_mut(&number) {
                     (version.seal, version.digest) = (Some(content.seal), Some(content.digest));
-                    version.body = Some(content.body);
+                    (version.body, version.shown_size) = (Some(content.body), content.shown_size);
                 }
             }
             Target::Draft(id) => {
                 if let Some(draft) = name.drafts.iter_mut().find(|draft| draft.id == id) {
                     draft.seal = SealMeta { mac: content.draft_mac, ..content.seal };
                     (draft.digest, draft.stored_size, draft.body) = (content.digest, content.stored_size, content.body);
+                    draft.shown_size = content.shown_size;
                 }
             }
         }
@@ -260,10 +279,9 @@ impl Tables {
     /// The state that drafts under a name are of, while it has no version.
     fn begun(&self, state: &StateName, gone: Option<StateId>) -> Option<StateId> {
         let name = self.names.get(state)?;
-        let versions: Vec<DataKeyId> =
-            name.versions.values().filter_map(|version| version.seal).map(|seal| seal.data_key).collect();
         let mut drafts = name.drafts.iter().map(|draft| draft.seal);
-        let begun = drafts.find(|seal| Some(seal.state) != gone && !versions.contains(&seal.data_key));
+        let was = |state: StateId| name.versions.values().any(|version| version.state == state);
+        let begun = drafts.find(|seal| Some(seal.state) != gone && !was(seal.state));
         begun.map(|seal| seal.state)
     }
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::columns::{Column, int, json, limit as bounded, parse};
 use super::transaction::drop_body;
 use crate::domain::command::{Needs, Resealed};
-use crate::domain::decision::{Left, Snapshot, Under};
+use crate::domain::decision::{COLLECTED, Left, Snapshot, Under};
 use crate::domain::document::{Content, DraftMeta, VersionMeta};
 use crate::domain::ids::{BodyId, DataKeyId, StateId};
 use crate::domain::names::{EnvironmentName, StateName, StatePath};
@@ -104,7 +104,8 @@ pub(super) fn put_body(connection: &Connection, environment: &EnvironmentName, d
         Target::Version(number) => {
             let version = super::transaction::version(connection, name, number.0)?;
             let version = version.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-            let meta = VersionMeta { seal: Some(content.seal), digest: Some(content.digest), body: Some(body), ..version };
+            let (seal, digest) = (Some(content.seal), Some(content.digest));
+            let meta = VersionMeta { seal, digest, body: Some(body), shown_size: content.shown_size, ..version };
             let sql = "UPDATE version SET body = ?3, meta = ?4, data_key = ?5, ordinals = ?6 WHERE name = ?1 AND version = ?2";
             connection.prepare_cached(sql)?.execute(params![name, int(number.0), body.0, json(&meta), key, ordinals])?;
         }
@@ -112,7 +113,8 @@ pub(super) fn put_body(connection: &Connection, environment: &EnvironmentName, d
             let sql = "SELECT meta FROM draft WHERE id = ?1";
             let draft = connection.prepare_cached(sql)?.query_row([id.0], |row| Ok(row.get::<_, Column<DraftMeta>>(0)?.0))?;
             let seal = SealMeta { mac: content.draft_mac, ..content.seal };
-            let meta = DraftMeta { seal, digest: content.digest, stored_size: content.stored_size, body, ..draft };
+            let (digest, shown_size, stored_size) = (content.digest, content.shown_size, content.stored_size);
+            let meta = DraftMeta { seal, digest, shown_size, stored_size, body, ..draft };
             let sql =
                 "UPDATE draft SET body = ?2, meta = ?3, data_key = ?4, ordinals = ?5, digest = ?6, stored = ?7 WHERE id = ?1";
             let row = params![id.0, body.0, json(&meta), key, ordinals, json(&content.digest), int(content.stored_size)];
@@ -121,6 +123,19 @@ pub(super) fn put_body(connection: &Connection, environment: &EnvironmentName, d
     }
     drop_body(connection, old)?;
     keep(connection, environment, name, content)
+}
+
+/// Drops uploads under a key that nothing refers to.
+pub(super) fn drop_staged(connection: &Connection, key: DataKeyId) -> Sql<()> {
+    let sql = "DELETE FROM chunk WHERE body IN (SELECT body FROM staged WHERE data_key = ?1)";
+    connection.prepare_cached(sql)?.execute([key.0])?;
+    connection.prepare_cached("DELETE FROM staged WHERE data_key = ?1")?.execute([key.0]).map(drop)
+}
+
+/// Whether a key is retired: nothing new comes under it.
+pub(super) fn is_retired(connection: &Connection, key: DataKeyId) -> Sql<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM data_key WHERE id = ?1 AND status = ?2)";
+    connection.prepare_cached(sql)?.query_row(params![key.0, json(&KeyStatus::Retired)], |row| row.get(0))
 }
 
 /// Drops sealed values of a key.
@@ -195,8 +210,9 @@ pub(super) fn ground(connection: &Connection, state: StateId) -> Sql<Option<Grou
 pub(super) fn begun(connection: &Connection, state: &StateName, gone: Option<StateId>) -> Sql<Option<StateId>> {
     let sql = "SELECT data_key.state FROM name JOIN data_key ON data_key.name = name.id
         WHERE name.environment = ?1 AND name.path = ?2 AND data_key.state IS NOT ?3
-        AND NOT EXISTS (SELECT 1 FROM version WHERE version.name = name.id AND version.data_key = data_key.id)
-        AND EXISTS (SELECT 1 FROM draft WHERE draft.name = name.id AND draft.data_key = data_key.id) LIMIT 1";
+        AND EXISTS (SELECT 1 FROM draft WHERE draft.name = name.id AND draft.data_key = data_key.id)
+        AND NOT EXISTS (SELECT 1 FROM version WHERE version.name = name.id
+            AND json_extract(version.meta, '$.state') = lower(hex(data_key.state))) LIMIT 1";
     let row = params![state.environment.as_str(), state.path.as_str(), gone.map(|gone| gone.0)];
     connection.prepare_cached(sql)?.query_row(row, |row| row.get(0).map(StateId)).optional()
 }
@@ -258,10 +274,13 @@ fn record(row: &Row<'_>) -> Sql<DataKeyRecord> {
 
 /// How many data keys are where in their life.
 pub(super) fn left(connection: &Connection, environment: &EnvironmentName, identity: u32, epoch: u32) -> Sql<Left> {
-    let sql = "SELECT count(*), coalesce(sum(identity <> ?2), 0), coalesce(sum(epoch < ?3 AND status <> ?4), 0)
-        FROM data_key WHERE environment = ?1";
+    let sql = "SELECT count(*), coalesce(sum(identity <> ?2), 0), coalesce(sum(epoch < ?3 AND status <> ?4), 0),
+        coalesce(sum(status = ?4), 0) FROM data_key WHERE environment = ?1";
     let row = params![environment.as_str(), identity, epoch, json(&KeyStatus::Retired)];
-    let read = |row: &Row<'_>| Ok(Left { keys: row.get(0)?, old_identity: row.get(1)?, old_epoch: row.get(2)? });
+    let read = |row: &Row<'_>| {
+        let (keys, old_identity) = (row.get(0)?, row.get(1)?);
+        Ok(Left { keys, old_identity, old_epoch: row.get(2)?, retired: row.get(3)? })
+    };
     connection.prepare_cached(sql)?.query_row(row, read)
 }
 
@@ -272,10 +291,10 @@ fn under(connection: &Connection, key: DataKeyId) -> Sql<Option<Under>> {
         .optional()?;
     let Some((name, epoch)) = found else { return Ok(None) };
     let sql = "SELECT (SELECT count(*) FROM version WHERE name = ?1 AND data_key = ?2 AND body IS NOT NULL)
-        + (SELECT count(*) FROM draft WHERE name = ?1 AND data_key = ?2) + (SELECT count(*) FROM staged WHERE data_key = ?2),
-        (SELECT count(*) FROM value WHERE data_key = ?2)";
-    let read = |row: &Row<'_>| Ok(Under { epoch, documents: row.get(0)?, values: row.get(1)? });
-    connection.prepare_cached(sql)?.query_row(params![name, key.0], read).map(Some)
+        + (SELECT count(*) FROM draft WHERE name = ?1 AND data_key = ?2), (SELECT count(*) FROM staged WHERE data_key = ?2),
+        (SELECT count(*) FROM (SELECT 1 FROM value WHERE data_key = ?2 LIMIT ?3))";
+    let read = |row: &Row<'_>| Ok(Under { epoch, documents: row.get(0)?, staged: row.get(1)?, values: row.get(2)? });
+    connection.prepare_cached(sql)?.query_row(params![name, key.0, COLLECTED + 1], read).map(Some)
 }
 
 /// The ordinals of sealed values by their tags.
@@ -304,8 +323,9 @@ pub(super) fn documents(
     after: Option<&StatePath>,
     limit: usize,
 ) -> Sql<Vec<(StatePath, Document)>> {
-    let mut names = connection
-        .prepare_cached("SELECT id, path FROM name WHERE environment = ?1 AND path > ?2 AND current > 0 OR environment = ?1 AND path > ?2 AND EXISTS (SELECT 1 FROM draft WHERE draft.name = name.id) ORDER BY path")?;
+    let sql = "SELECT id, path FROM name WHERE environment = ?1 AND path > ?2
+        AND (current > 0 OR EXISTS (SELECT 1 FROM draft WHERE draft.name = name.id)) ORDER BY path";
+    let mut names = connection.prepare_cached(sql)?;
     let mut rows = names.query(params![environment.as_str(), after.map_or("", |path| path.as_str())])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {

@@ -22,6 +22,7 @@ use crate::domain::{Decide, decide};
 
 mod checkpoint;
 mod columns;
+mod erase;
 mod keys;
 mod open;
 mod select;
@@ -198,6 +199,24 @@ impl Store for Sqlite {
         &self.limits
     }
 
+    fn erase(&self, needles: Vec<Vec<u8>>) -> Later<'_, bool> {
+        let file = self.readers.file.clone();
+        async move {
+            let mut cut = false;
+            for _ in 0..erase::TRIES {
+                let log = file.clone();
+                cut = blocking(move || erase::cut_log(&log)).await?.map_err(engine_error)?;
+                if cut {
+                    break;
+                }
+                tokio::time::sleep(erase::PAUSE).await;
+            }
+            let gone = blocking(move || erase::is_gone(&file, &needles)).await?;
+            gone.map(|gone| gone && cut).map_err(|error| StoreError::Engine(error.to_string()))
+        }
+        .boxed()
+    }
+
     fn close(&self) -> Later<'_, ()> {
         async move {
             let _ = self.jobs.send(Job::Close);
@@ -217,6 +236,10 @@ impl Drop for Sqlite {
             let _ = writer.join();
         }
     }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Engine(error.to_string()))
 }
 
 /// What a failed statement means: no room, or trouble of the engine.

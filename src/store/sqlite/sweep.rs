@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::keys;
 use super::transaction::drop_body;
-use crate::domain::ids::{BodyId, Revision};
+use crate::domain::ids::{BodyId, DataKeyId, Revision};
 use crate::domain::time::StoreTime;
 
 /// Rows looked at in one step.
@@ -52,18 +53,25 @@ impl Sweeper {
 
 /// Drafts past their life, and staged bodies that nothing came to refer to.
 fn bodies(connection: &Connection, now: StoreTime) -> rusqlite::Result<()> {
-    let expired = "SELECT id, body FROM draft WHERE expires <= ?1 LIMIT 1";
-    let orphan = "SELECT NULL, body FROM staged WHERE at <= ?1 LIMIT 1";
+    let expired = "SELECT id, body, name, data_key FROM draft WHERE expires <= ?1 LIMIT 1";
+    let orphan = "SELECT NULL, body, NULL, NULL FROM staged WHERE at <= ?1 LIMIT 1";
     for (sql, at) in [(expired, Some(now.0)), (orphan, before(now, ORPHAN))] {
         let Some(at) = at else { continue };
         let found = connection
             .prepare_cached(sql)?
-            .query_row([at], |row| Ok((row.get::<_, Option<[u8; 16]>>(0)?, BodyId(row.get(1)?))))
+            .query_row([at], |row| {
+                let (draft, body) = (row.get::<_, Option<[u8; 16]>>(0)?, BodyId(row.get(1)?));
+                let (name, key) = (row.get::<_, Option<i64>>(2)?, row.get::<_, Option<[u8; 16]>>(3)?.map(DataKeyId));
+                Ok((draft, body, name.zip(key)))
+            })
             .optional()?;
-        if let Some((draft, body)) = found {
+        if let Some((draft, body, under)) = found {
             let transaction = connection.unchecked_transaction()?;
             connection.execute("DELETE FROM draft WHERE id = ?1", [draft])?;
             drop_body(connection, body)?;
+            if let Some((name, key)) = under {
+                keys::collect(connection, name, key)?;
+            }
             transaction.commit()?;
         }
     }

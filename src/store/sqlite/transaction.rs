@@ -135,6 +135,7 @@ impl Transaction for Work<'_> {
             Change::PutDataKeys(records) => keys::put_wraps(self.connection, command.environment(), &records)?,
             Change::PutBody(document) => keys::put_body(self.connection, command.environment(), *document)?,
             Change::DropValues { key, most } => keys::drop_values(self.connection, key, most)?,
+            Change::DropStaged(key) => keys::drop_staged(self.connection, key)?,
             Change::RetireDataKey(key) => keys::retire(self.connection, key)?,
             Change::DropDataKeys => keys::drop_retired(self.connection, command.environment())?,
             change => {

@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::checkpoint::{Checkpointer, checkpoint};
 use super::columns::parse;
+use super::keys;
 use super::open::Opened;
 use super::sidecar::{self, Sidecar};
 use super::sweep::{self, Sweeper};
@@ -413,6 +414,10 @@ fn gather(first: Option<Job>, queue: &Receiver<Job>) -> (Vec<Job>, Option<Job>) 
 
 fn stage(connection: &Connection, piece: &Piece, now: StoreTime) -> rusqlite::Result<()> {
     let Piece { body, key, n, bytes } = piece;
+    // What is sealed under a retired key is committed on no ground: it is not kept either.
+    if keys::is_retired(connection, *key)? {
+        return Ok(());
+    }
     let sql = "INSERT OR IGNORE INTO staged (body, at, data_key) VALUES (?1, ?2, ?3)";
     connection.prepare_cached(sql)?.execute(params![body.0, now.0, key.0])?;
     connection

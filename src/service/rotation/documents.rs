@@ -1,0 +1,151 @@
+//! Documents, a batch at a time, sealed again.
+
+use std::collections::HashMap;
+
+use super::reseal::{Track, seal_of, size_and_format};
+use super::runner::Run;
+use crate::domain::command::{KeyAct, Resealed};
+use crate::domain::ids::{BodyId, RequestId, StateId};
+use crate::domain::names::{EnvironmentName, StatePath};
+use crate::service::opening::body_of;
+use crate::service::pull::Meta;
+use crate::service::{Error, Service};
+use crate::store::{Document, Query, Rows, WhichDocuments};
+
+/// How many documents are in a batch, unless others write the same states meanwhile.
+const BATCH: usize = 64;
+/// How many bytes of documents: a larger one comes alone.
+const BYTES: u64 = 16 << 20;
+/// How many new sealed values, about: each is a row that the store's one writer puts.
+const VALUES: usize = 1000;
+
+/// How far a walk over the documents of an environment is.
+pub(super) struct Pass {
+    after: Option<StatePath>,
+    /// How many documents the next batch has at most.
+    most: usize,
+    /// What did not open, and how often: it may have been moved the first time.
+    failed: HashMap<BodyId, u32>,
+}
+
+impl Pass {
+    pub(super) fn after(after: Option<StatePath>) -> Self {
+        Self { after, most: BATCH, failed: HashMap::new() }
+    }
+
+    /// A document that did not open twice stays as it is.
+    fn is_lost(&self, meta: &Meta) -> bool {
+        body_of(meta).ok().and_then(|body| self.failed.get(&body)).is_some_and(|times| *times > 1)
+    }
+}
+
+/// The documents that are sealed again together.
+struct Batch {
+    documents: Vec<Resealed>,
+    /// How many were looked at.
+    taken: usize,
+    /// One did not open.
+    broken: bool,
+}
+
+impl Service {
+    /// Seals the next documents again, as part of a rotation or because of other rules. False if there are none.
+    pub(super) async fn reseal_batch(
+        &self,
+        environment: &EnvironmentName,
+        job: Option<RequestId>,
+        which: WhichDocuments,
+        run: &mut Run,
+    ) -> Result<bool, Error> {
+        let query = Query::Documents { environment: environment.clone(), which, after: run.pass.after.clone(), limit: BATCH };
+        let Rows::Documents(rows) = self.store.select(query).await? else {
+            return Err(Error::internal("documents answered with other rows"));
+        };
+        let Some((last, _)) = rows.last().cloned() else {
+            // What was passed over stands before.
+            return Ok(run.pass.after.take().is_some());
+        };
+        let mut rows: Vec<(StatePath, Meta)> = rows.into_iter().map(|(path, document)| (path, meta(document))).collect();
+        rows.retain(|(_, meta)| !run.pass.is_lost(meta));
+        if rows.is_empty() {
+            run.pass.after = Some(last);
+            return Ok(true);
+        }
+        let batch = self.seal_batch(environment, &rows, run).await?;
+        // The next rows begin behind the last path when all of this one's are done.
+        let whole = batch.taken == rows.len() && !batch.broken;
+        let cursor = whole.then(|| last.clone());
+        let all = batch.documents.len() as u64;
+        if all > 0 {
+            let act = KeyAct::Resealed { job, cursor, documents: batch.documents };
+            let (_, done, skipped) = self.own_key_act(environment, act).await?;
+            // Whoever writes the same state is faster, the larger the batch is.
+            run.pass.most = if skipped > 0 { (run.pass.most / 2).max(1) } else { (run.pass.most * 2).min(BATCH) };
+            if done < all {
+                self.vault.forget(environment);
+                return Ok(true);
+            }
+        }
+        if whole {
+            run.pass.after = Some(last);
+        }
+        Ok(true)
+    }
+
+    async fn seal_batch(&self, environment: &EnvironmentName, rows: &[(StatePath, Meta)], run: &mut Run) -> Result<Batch, Error> {
+        let ring = self.ring(environment).await?;
+        let mut tracks: HashMap<StateId, Track> = HashMap::new();
+        let mut batch = Batch { documents: Vec::new(), taken: 0, broken: false };
+        let (mut bytes, mut values) = (0, 0);
+        for (path, meta) in rows {
+            let Some(seal) = seal_of(meta) else { continue };
+            let (size, _) = size_and_format(meta);
+            let full = batch.documents.len() >= run.pass.most || bytes + size > BYTES || values > VALUES;
+            if full && !batch.documents.is_empty() {
+                return Ok(batch);
+            }
+            let track = match tracks.remove(&seal.state) {
+                Some(track) => track,
+                None => self.track(&ring, seal.state).await?,
+            };
+            let mut track = track;
+            match self.reseal(&ring, &mut track, path, meta).await {
+                Ok(document) => {
+                    values += document.content.values.len();
+                    batch.documents.push(document);
+                    tracks.insert(track.state(), track);
+                }
+                // Gone or moved since it was listed, or damaged. The track is not sound any more.
+                Err(Error::Internal | Error::Document(_)) => {
+                    let body = body_of(meta)?;
+                    let times = run.pass.failed.entry(body).or_default();
+                    *times += 1;
+                    if *times > 1 {
+                        run.failures.push(place(environment, path, meta));
+                    }
+                    batch.broken = true;
+                    return Ok(batch);
+                }
+                Err(error) => return Err(error),
+            }
+            (bytes, batch.taken) = (bytes + size, batch.taken + 1);
+            tokio::task::yield_now().await;
+        }
+        Ok(batch)
+    }
+}
+
+pub(super) fn meta(document: Document) -> Meta {
+    match document {
+        Document::Version(version) => Meta::Version(version),
+        Document::Draft(draft) => Meta::Draft(draft),
+    }
+}
+
+/// A document for people.
+pub(super) fn place(environment: &EnvironmentName, path: &StatePath, meta: &Meta) -> String {
+    match meta {
+        Meta::Version(version) => format!("{environment}/{path} version {}", version.version),
+        Meta::Draft(draft) => format!("{environment}/{path} draft {}", draft.id),
+    }
+}
