@@ -7,6 +7,7 @@ mod deadlines;
 mod documents;
 mod drafts;
 mod environments;
+mod keys;
 mod lease_secret;
 mod listing;
 mod loss;

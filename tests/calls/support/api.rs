@@ -10,6 +10,7 @@ use tonic::{Request, Status, Streaming};
 use super::{acquire, chunks, open};
 use leasehold::pb::v1 as pb;
 use leasehold::pb::v1::environment_service_client::EnvironmentServiceClient;
+use leasehold::pb::v1::key_service_client::KeyServiceClient;
 use leasehold::pb::v1::lease_service_client::LeaseServiceClient;
 use leasehold::pb::v1::state_service_client::StateServiceClient;
 use leasehold::pb::v1::watch_service_client::WatchServiceClient;
@@ -61,6 +62,10 @@ impl Api {
 
     pub(crate) fn environment(&self) -> EnvironmentServiceClient<Client> {
         EnvironmentServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub(crate) fn keys(&self) -> KeyServiceClient<Client> {
+        KeyServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
     pub(crate) fn lease(&self) -> LeaseServiceClient<Client> {

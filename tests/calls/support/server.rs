@@ -76,6 +76,11 @@ impl Running {
         token(&self.folder.path().join("data"))
     }
 
+    /// Where the server keeps its data.
+    pub(crate) fn data(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Gives the signal to stop, and returns at once.
     pub(crate) fn begin_stop(&mut self) {
         drop(self.stop.take());
@@ -97,6 +102,11 @@ pub(crate) struct Stopped {
 }
 
 impl Stopped {
+    /// What it keeps its data in.
+    pub(crate) fn data(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Serves the same data again.
     pub(crate) async fn restart(self) -> Running {
         Running::serve(self.engine, self.folder).await

@@ -117,6 +117,10 @@ impl Store for Lossy {
         self.front.store().limits()
     }
 
+    fn erase(&self, needles: Vec<Vec<u8>>) -> Later<'_, bool> {
+        self.front.store().erase(needles)
+    }
+
     fn close(&self) -> Later<'_, ()> {
         self.front.store().close()
     }
@@ -186,6 +190,10 @@ impl Store for Lagging {
 
     fn limits(&self) -> &Limits {
         self.front.store().limits()
+    }
+
+    fn erase(&self, needles: Vec<Vec<u8>>) -> Later<'_, bool> {
+        self.front.store().erase(needles)
     }
 
     fn close(&self) -> Later<'_, ()> {
