@@ -22,6 +22,8 @@ const VALUES: usize = 1000;
 /// How far a walk over the documents of an environment is.
 pub(super) struct Pass {
     after: Option<StatePath>,
+    /// Whether anything was tried since the walk last began: if not, what is left was given up.
+    tried: bool,
     /// How many documents the next batch has at most.
     most: usize,
     /// What did not open, and how often: it may have been moved the first time.
@@ -30,7 +32,8 @@ pub(super) struct Pass {
 
 impl Pass {
     pub(super) fn after(after: Option<StatePath>) -> Self {
-        Self { after, most: BATCH, failed: HashMap::new() }
+        // Somebody else may have passed over what is before.
+        Self { tried: after.is_some(), after, most: BATCH, failed: HashMap::new() }
     }
 
     /// A document that did not open twice stays as it is.
@@ -63,7 +66,8 @@ impl Service {
         };
         let Some((last, _)) = rows.last().cloned() else {
             // What was passed over stands before.
-            return Ok(run.pass.after.take().is_some());
+            run.pass.after = None;
+            return Ok(std::mem::take(&mut run.pass.tried));
         };
         let mut rows: Vec<(StatePath, Meta)> = rows.into_iter().map(|(path, document)| (path, meta(document))).collect();
         rows.retain(|(_, meta)| !run.pass.is_lost(meta));
@@ -71,6 +75,7 @@ impl Service {
             run.pass.after = Some(last);
             return Ok(true);
         }
+        run.pass.tried = true;
         let batch = self.seal_batch(environment, &rows, run).await?;
         // The next rows begin behind the last path when all of this one's are done.
         let whole = batch.taken == rows.len() && !batch.broken;
