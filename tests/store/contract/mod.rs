@@ -3,6 +3,7 @@
 mod drafts;
 mod environments;
 mod events;
+mod keys;
 mod locks;
 mod queues;
 mod requests;
