@@ -16,6 +16,7 @@ mod rig;
 #[allow(dead_code, reason = "shared with the tests of the store, which use more of it")]
 #[path = "../shim/mod.rs"]
 mod shim;
+mod rotation;
 mod start_refused;
 mod stopped_holder;
 mod terraform;
