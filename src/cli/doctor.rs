@@ -1,6 +1,6 @@
 //! `doctor`: whether this machine can work with the server.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -10,11 +10,15 @@ use super::flags::{DoctorCommand, DoctorFlags, Global};
 use super::output::{Out, Show};
 use super::settings::{Connection, TokenSource};
 use crate::client::{Client, Error};
-use crate::store::sqlite::{self, Verdict};
+use crate::secrets::hygiene;
+use crate::service::offline::{Archive, Opener};
+use crate::store::Document;
+use crate::store::sqlite::{self, Named, Offline, OpenError, Tried, Verdict};
 
 pub(crate) async fn doctor(global: Global, mut environ: Environ, flags: DoctorFlags) -> Result<(), Failure> {
-    if let Some(DoctorCommand::Verify { data_dir }) = flags.command {
-        return verify(Out::new(global.output), &data_dir);
+    if let Some(DoctorCommand::Verify { data_dir, master_key }) = flags.command {
+        hygiene::harden().log();
+        return verify(Out::new(global.output), &data_dir, master_key);
     }
     let out = Out::new(global.output);
     let mut checks = Vec::new();
@@ -25,15 +29,40 @@ pub(crate) async fn doctor(global: Global, mut environ: Environ, flags: DoctorFl
     if checks.iter().all(|check| check.ok) { Ok(()) } else { Err(Failure::Told) }
 }
 
-/// Checks a data directory of a server that is not running: its file, its histories, and that every document opens.
-fn verify(out: Out, folder: &Path) -> Result<(), Failure> {
-    let mut opens = |pieces: &[Vec<u8>]| !pieces.is_empty();
-    let verdict = sqlite::verify(folder, &mut opens).map_err(|error| Failure::local(error.to_string(), ""))?;
-    let Verdict { names, versions, drafts, opened, problems } = verdict;
-    let seen = format!("{names} names, {versions} versions and {drafts} drafts; {opened} documents opened");
-    let mut checks = vec![Check::good("database", seen)];
+/// Checks a data directory of a server that is not running: its file, its histories, and with the master key every document to its last
+/// byte.
+fn verify(out: Out, folder: &Path, master_key: Option<PathBuf>) -> Result<(), Failure> {
+    let failed = |error: OpenError| Failure::local(error.to_string(), "");
+    let database = Offline::folder(folder).map_err(failed)?;
+    let default = folder.join("master.key");
+    let file = master_key.or_else(|| default.exists().then_some(default));
+    let opener = file.map(|file| Opener::master(&file)).transpose().map_err(super::locking::unusable)?;
+    let archive = opener.as_ref().map(|opener| Archive::open(&database, opener)).transpose().map_err(failed)?;
+    let mut open = |name: &Named, document: &Document| match &archive {
+        None => Tried::NoKey,
+        Some(archive) if archive.contents(name, document).is_ok() => Tried::Opened,
+        Some(_) => Tried::Broken,
+    };
+    let Verdict { names, versions, drafts, opened, unopened, problems } = sqlite::verify(&database, &mut open).map_err(failed)?;
+    let mut checks = vec![Check::good("database", format!("{names} names, {versions} versions and {drafts} drafts"))];
+    checks.push(Check::good(
+        "documents",
+        match &archive {
+            Some(_) => format!("{opened} documents opened, each to its last byte"),
+            None => format!("NOT OPENED: {unopened} documents are there in all their parts; give --master-key FILE to open them"),
+        },
+    ));
     let next = "stop here, keep this folder as it is, and restore a backup";
     checks.extend(problems.into_iter().map(|problem| Check::bad("database", problem, next)));
+    let shut = archive.iter().flat_map(|archive| &archive.shut);
+    checks.extend(shut.map(|shut| {
+        let what = format!("{}: the keys of the environment do not open with this master key", shut.name);
+        Check::bad(
+            "keys",
+            what,
+            "give the right --master-key FILE; if it is the right one, the keys are damaged: restore a backup",
+        )
+    }));
     out.list(&checks)?;
     if checks.iter().all(|check| check.ok) { Ok(()) } else { Err(Failure::Told) }
 }
@@ -56,7 +85,9 @@ impl Check {
 
     fn failed(name: &'static str, failure: Failure) -> Self {
         match failure {
-            Failure::Usage { what, next } | Failure::Local { what, next } => Self::bad(name, what, next),
+            Failure::Usage { what, next } | Failure::Local { what, next } | Failure::Missing { what, next } => {
+                Self::bad(name, what, next)
+            }
             Failure::Client(error) => Self::bad(name, error.to_string(), error.next()),
             Failure::Told | Failure::NoReader | Failure::Interrupted(_) => Self::bad(name, "interrupted", ""),
         }
@@ -98,6 +129,17 @@ async fn check_server(connection: &Connection, client: &Client, checks: &mut Vec
         Ok(environments) => Check::good("access", format!("{} environments to be seen", environments.len())),
         Err(error @ Error::Denied(_)) => Check::bad("access", error.to_string(), error.next()),
         Err(error) => Check::failed("access", error.into()),
+    });
+    checks.push(match client.server_status().await {
+        Ok(status) if status.locked => Check::bad(
+            "master key",
+            "the server is locked: leases, history and watching work, documents do not",
+            "an operator runs `leasehold unlock`",
+        ),
+        Ok(status) => {
+            Check::good("master key", format!("unlocked, so that documents are served by leasehold {}", status.version))
+        }
+        Err(error) => Check::failed("master key", error.into()),
     });
 }
 

@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     Client(Error),
     /// Something on this machine.
     Local { what: String, next: String },
+    /// What was named is not there, on this machine.
+    Missing { what: String, next: String },
     /// Checks failed, or a person said no; everything has been said already.
     Told,
     /// A signal asked for an end; the exit code.
@@ -42,10 +44,15 @@ impl Failure {
         Self::Local { what: what.into(), next: next.into() }
     }
 
+    pub(crate) fn missing(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::Missing { what: what.into(), next: next.into() }
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage { .. } => code::USAGE,
             Self::Local { .. } | Self::Told => code::FAILED,
+            Self::Missing { .. } => code::NOT_FOUND,
             Self::NoReader => code::DONE,
             Self::Interrupted(code) => *code,
             Self::Client(error) => match error {
@@ -64,7 +71,9 @@ impl Failure {
     /// Says on stderr what happened and what to do next.
     pub(crate) fn tell(&self) {
         let (what, next, reason) = match self {
-            Self::Usage { what, next } | Self::Local { what, next } => (what.clone(), next.clone(), ""),
+            Self::Usage { what, next } | Self::Local { what, next } | Self::Missing { what, next } => {
+                (what.clone(), next.clone(), "")
+            }
             Self::Client(error) => (error.to_string(), error.next().to_owned(), error.reason()),
             Self::Told | Self::NoReader | Self::Interrupted(_) => return,
         };

@@ -12,8 +12,10 @@ mod flags;
 mod hold;
 mod keys;
 mod lease;
+mod locking;
 mod output;
 mod progress;
+mod recover;
 mod run;
 mod serve;
 mod settings;
@@ -87,6 +89,10 @@ async fn dispatch(flags: Flags, environ: Environ) -> Result<u8, Failure> {
         Command::Lease(command) => lease::lease(&Context::new(global, environ)?, command).await?,
         Command::Keys(command) => keys::keys(&Context::new(global, environ)?, command).await?,
         Command::Watch(flags) => watch::watch(&Context::new(global, environ)?, flags).await?,
+        Command::Unlock(flags) => locking::unlock(&Context::new(global, environ)?, flags).await?,
+        Command::Lock => locking::lock(&Context::new(global, environ)?).await?,
+        Command::Init(flags) => locking::init(&global, &flags)?,
+        Command::Recover(flags) => recover::recover(&global, &flags)?,
         Command::Doctor(flags) => doctor::doctor(global, environ, flags).await?,
         Command::Completions { .. } => {}
     }

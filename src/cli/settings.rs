@@ -90,14 +90,17 @@ fn token_source(
 
 /// Reads a token from a file that nobody but its owner (and, as mounted secrets have it, its group) can read.
 pub(crate) fn read_token_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    read_secret_file(path, "token file", "check --token-file and LEASEHOLD_TOKEN_FILE")
+}
+
+/// The same of any file with a secret; `what` it is, and what to check if it cannot be read.
+pub(crate) fn read_secret_file(path: &Path, what: &str, check: &str) -> Result<Zeroizing<String>, Failure> {
     let shown = path.display();
-    let cannot = |cause: std::io::Error| {
-        Failure::usage(format!("the token file {shown} cannot be read: {cause}"), "check --token-file and LEASEHOLD_TOKEN_FILE")
-    };
+    let cannot = |cause: std::io::Error| Failure::usage(format!("the {what} {shown} cannot be read: {cause}"), check);
     let file = File::open(path).map_err(cannot)?;
     let about = file.metadata().map_err(cannot)?;
     if about.permissions().mode() & 0o006 != 0 {
-        return Err(Failure::usage(format!("the token file {shown} is open to everybody"), format!("chmod 600 {shown}")));
+        return Err(Failure::usage(format!("the {what} {shown} is open to everybody"), format!("chmod 600 {shown}")));
     }
     let mut token = Zeroizing::new(String::new());
     file.take(MAX_TOKEN_FILE).read_to_string(&mut token).map_err(cannot)?;

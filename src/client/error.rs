@@ -186,6 +186,8 @@ fn by_code(report: Box<Report>) -> Error {
 /// Whether another try may do better: the call did not reach a decision, or its outcome is not known. Only for calls that may be made twice.
 pub(crate) fn may_retry(status: &Status) -> bool {
     match status.code() {
+        // An operator has to act first: nobody waits for that.
+        Code::Unavailable if reason_of(status).as_deref() == Some("LOCKED") => false,
         // A server that drains cancels calls on its old connections.
         Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => true,
         Code::Unknown | Code::Internal => is_transport(status) || reason_of(status).as_deref() == Some("OUTCOME_UNKNOWN"),
@@ -245,6 +247,8 @@ mod tests {
     fn only_undecided_calls_are_tried_again() {
         for (status, again) in [
             (Status::unavailable("x"), true),
+            (refused(Code::Unavailable, "STORE_UNAVAILABLE", &[]), true),
+            (refused(Code::Unavailable, "LOCKED", &[]), false),
             (Status::cancelled("operation was canceled"), true),
             (Status::unknown("h2 protocol error: error reading a body from connection"), true),
             (refused(Code::Unknown, "OUTCOME_UNKNOWN", &[]), true),

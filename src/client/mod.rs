@@ -28,6 +28,7 @@ mod keys;
 mod lease;
 mod retry;
 mod secret;
+mod server;
 mod state;
 mod watch;
 

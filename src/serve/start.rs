@@ -78,6 +78,8 @@ pub enum StartError {
     Write { file: PathBuf, cause: io::Error },
     #[error("the environment `dev` could not be made: {0}")]
     Dev(Error),
+    #[error("the keys of the environments cannot be read: {0}")]
+    Keys(Error),
     #[error("the operating system gives no randomness")]
     Randomness,
     #[error("the store gave up after an unclear commit: start again, and what was acknowledged is there")]
@@ -125,9 +127,9 @@ impl Server {
             document: config.max_document.unwrap_or(default.document),
             in_flight: config.max_in_flight.unwrap_or(default.in_flight),
         };
-        let service = Service::new(Arc::clone(&store), server_key, source, masters, bounds);
-        if !service.is_locked() {
-            service.resume_rotations().await.map_err(|error| StartError::Serve(io::Error::other(error)))?;
+        let service = Service::new(Arc::clone(&store), server_key, source, bounds);
+        if let Some(masters) = masters {
+            begin_unlocked(&service, masters).await?;
         }
         let listener = door::listen(listen).map_err(|cause| StartError::Listen { address: listen, cause })?;
         let address = listener.local_addr().map_err(|cause| StartError::Listen { address: listen, cause })?;
@@ -182,7 +184,7 @@ impl Server {
     }
 }
 
-/// The master keys. Without them the server starts locked; a file that others can read, or that is not what it should be, is no reason to
+/// The master keys, if they are at hand. Without them the server starts locked; a file that others can read, or that is not what it should be, is no reason to
 /// go on.
 async fn load_masters(source: MasterSource, fresh: bool) -> Result<Option<Masters>, StartError> {
     if source.asks_passphrase() {
@@ -192,13 +194,32 @@ async fn load_masters(source: MasterSource, fresh: bool) -> Result<Option<Master
     let loading = tokio::task::spawn_blocking(move || source.load_or_create(fresh, None));
     match loading.await.map_err(|error| StartError::Serve(io::Error::other(error)))? {
         Ok(masters) => Ok(Some(masters)),
-        Err(error @ MasterError::Missing(_)) => {
-            tracing::error!(%error, "starting locked: leases, history and watching work, documents do not until `leasehold unlock`");
+        // What is missing may come back, and what a program asks may answer later: leases need not wait for it.
+        Err(
+            error @ (MasterError::Missing(_)
+            | MasterError::Spawn { .. }
+            | MasterError::Timeout { .. }
+            | MasterError::Failed { .. }),
+        ) => {
+            tracing::error!(%error, "{LOCKED}");
             Ok(None)
         }
         Err(error) => Err(error.into()),
     }
 }
+
+/// A wrong master key opens nothing: the server starts locked, until the right one is there.
+async fn begin_unlocked(service: &Service, masters: Masters) -> Result<(), StartError> {
+    match service.begin_unlocked(masters).await {
+        Err(error @ Error::WrongMaster) => {
+            tracing::error!(%error, "{LOCKED}");
+            Ok(())
+        }
+        done => done.map_err(StartError::Keys),
+    }
+}
+
+const LOCKED: &str = "starting locked: leases, history and watching work, documents do not until `leasehold unlock`";
 
 fn acceptor(options: &Options, config: &Config) -> Result<Option<tokio_rustls::TlsAcceptor>, StartError> {
     let files = match (&options.tls, &config.tls_cert, &config.tls_key) {

@@ -9,7 +9,6 @@ use crate::domain::command::{Act, Command};
 use crate::domain::decision::Reply;
 use crate::domain::ids::{KeyedDigest, RequestId, Token};
 use crate::domain::names::{EnvironmentName, Principal, Session, StateName};
-use crate::secrets::master::Masters;
 use crate::secrets::operational::{OperationKeys, ServerKey};
 use crate::store::{Query, Rows, Store};
 
@@ -19,6 +18,8 @@ pub mod environments;
 mod error;
 pub mod hub;
 pub mod leases;
+pub mod locking;
+pub mod offline;
 mod opening;
 pub mod pull;
 pub mod push;
@@ -90,15 +91,9 @@ pub struct Service {
 const PERMIT: u64 = 64 << 10;
 
 impl Service {
-    /// The service over a store; without the master keys it is locked. Spawns the task that tells watchers; call it inside a runtime.
+    /// The service over a store, locked. Spawns the task that tells watchers; call it inside a runtime.
     #[must_use]
-    pub fn new(
-        store: Arc<dyn Store>,
-        server_key: ServerKey,
-        source: MasterSource,
-        masters: Option<Masters>,
-        bounds: Bounds,
-    ) -> Arc<Self> {
+    pub fn new(store: Arc<dyn Store>, server_key: ServerKey, source: MasterSource, bounds: Bounds) -> Arc<Self> {
         let permits = (bounds.in_flight / PERMIT).clamp(1, u64::from(u32::MAX >> 3));
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
@@ -107,7 +102,7 @@ impl Service {
             hub: hub::Hub::start(Arc::clone(&store)),
             store,
             server_key,
-            vault: vault::Vault::new(source, masters),
+            vault: vault::Vault::new(source),
             keys: DashMap::new(),
             deletions: AtomicU64::new(0),
             bounds,

@@ -10,7 +10,7 @@ use super::sealing::{Plain, Sealings, run};
 use super::vault::Ring;
 use super::{Error, Service};
 use crate::domain::document::VersionMeta;
-use crate::domain::ids::{BodyId, DataKeyId, Token};
+use crate::domain::ids::{BodyId, DataKeyId, EnvironmentId, Token};
 use crate::domain::names::StateName;
 use crate::domain::refusal::Refusal;
 use crate::domain::sealing::{SealMeta, StoredValue};
@@ -35,7 +35,7 @@ pub(super) struct Skeleton {
 
 /// What opening needs to know of a version or draft.
 pub(super) struct Stored {
-    seal: SealMeta,
+    pub(super) seal: SealMeta,
     body: BodyId,
     holder: Holder,
     subject: Subject,
@@ -72,7 +72,7 @@ impl Service {
 
     /// The same, if it is as its metadata says; otherwise [`Error::Internal`], and nothing is logged.
     pub(super) async fn try_skeleton(&self, ring: &Arc<Ring>, meta: &Meta) -> Result<Skeleton, Error> {
-        let stored = Stored::of(ring, meta)?;
+        let stored = Stored::of(ring.environment.id, meta)?;
         let keys = self.sealing_keys(ring, stored.seal.data_key).await?;
         let mut pieces = Vec::new();
         for n in 0..stored.seal.pieces {
@@ -123,7 +123,7 @@ impl Service {
             return Ok(Some(known));
         }
         let meta = Meta::Version(version.clone());
-        let stored = Stored::of(ring, &meta)?;
+        let stored = Stored::of(ring.environment.id, &meta)?;
         let keys = self.sealing_keys(ring, stored.seal.data_key).await?;
         let mut opener = HeadOpener::new(&keys, &stored.body());
         for n in 0.. {
@@ -156,8 +156,13 @@ impl Skeleton {
         Self::bound(keys, stored, opened, values)
     }
 
-    /// Puts together what belongs together.
-    fn bound(keys: Arc<SealingKeys>, stored: &Stored, opened: OpenedPieces, values: Vec<Vec<u8>>) -> Result<Self, OpenError> {
+    /// Puts the parts of a document together, if they are those that were bound together.
+    pub(super) fn bound(
+        keys: Arc<SealingKeys>,
+        stored: &Stored,
+        opened: OpenedPieces,
+        values: Vec<Vec<u8>>,
+    ) -> Result<Self, OpenError> {
         let (head, encoded, text) = opened;
         let mut mac = VersionMac::new(&keys, &stored.subject, &encoded, &values);
         mac.text(&text);
@@ -175,7 +180,7 @@ impl Skeleton {
 }
 
 impl Stored {
-    pub(super) fn of(ring: &Ring, meta: &Meta) -> Result<Self, Error> {
+    pub(super) fn of(environment: EnvironmentId, meta: &Meta) -> Result<Self, Error> {
         let body = body_of(meta)?;
         let (seal, holder, previous, token, format): (_, _, _, Token, _) = match meta {
             Meta::Version(version) => {
@@ -184,19 +189,19 @@ impl Stored {
             }
             Meta::Draft(draft) => (draft.seal, Holder::Draft(draft.id), draft.expect.etag, draft.token, draft.format),
         };
-        let binding = Binding { environment: ring.environment.id, state: seal.state };
+        let binding = Binding { environment, state: seal.state };
         let subject = Subject { binding, holder, previous_etag: previous, token, format, rules: seal.rules };
         Ok(Self { seal, body, holder: Holder::Version(seal.version), subject })
     }
 
-    fn body(&self) -> Body {
+    pub(super) fn body(&self) -> Body {
         Body { binding: self.subject.binding, holder: self.holder, base: None }
     }
 }
 
-type OpenedPieces = (Head, Vec<u8>, Vec<u8>);
+pub(super) type OpenedPieces = (Head, Vec<u8>, Vec<u8>);
 
-fn open_pieces(keys: &SealingKeys, body: &Body, pieces: Vec<Vec<u8>>) -> Result<OpenedPieces, OpenError> {
+pub(super) fn open_pieces(keys: &SealingKeys, body: &Body, pieces: Vec<Vec<u8>>) -> Result<OpenedPieces, OpenError> {
     let mut pieces = pieces.into_iter();
     let mut opener = HeadOpener::new(keys, body);
     let mut opened = loop {

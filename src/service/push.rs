@@ -92,8 +92,11 @@ impl Service {
     /// Makes room for a document of the size announced. Wait for it before reading the document.
     ///
     /// # Errors
-    /// It is larger than allowed.
+    /// It is larger than allowed, or the server is locked: then nobody sends it in vain.
     pub async fn begin_upload(&self, size: u64) -> Result<Upload, Error> {
+        if self.is_locked() {
+            return Err(Error::Locked);
+        }
         if size > self.bounds.document {
             return Err(Error::TooLarge { size, most: self.bounds.document });
         }

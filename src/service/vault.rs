@@ -1,5 +1,6 @@
 //! The opened keys. A locked server has none: leases, history and watching go on, documents do not.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::sealing::Sealings;
@@ -14,7 +15,7 @@ use crate::secrets::cache::Cache;
 use crate::secrets::data_key::DataKey;
 use crate::secrets::find;
 use crate::secrets::keys::{EnvironmentIdentity, EnvironmentSecret, SigningKey, UnwrapError, WrapError, data_key};
-use crate::secrets::master::{MasterError, MasterSource, Masters};
+use crate::secrets::master::{MasterSource, Masters};
 use crate::secrets::recipient::Recipient;
 use crate::secrets::seal::SealingKeys;
 use crate::store::{Query, Rows};
@@ -33,6 +34,10 @@ pub(super) struct Vault {
     rings: Cache<EnvironmentName, Ring>,
     keys: Cache<DataKeyId, SealingKeys>,
     sealings: Cache<BodyId, Sealings>,
+    /// How often it was locked: an unlock that was under way meanwhile comes to nothing.
+    locked: AtomicU64,
+    /// One unlock at a time: opening an encrypted master key takes up to a gigabyte.
+    unlocking: tokio::sync::Mutex<()>,
 }
 
 /// The opened keyring of an environment, as it was at one revision. No `Debug`.
@@ -45,13 +50,15 @@ pub(super) struct Ring {
 }
 
 impl Vault {
-    pub(super) fn new(source: MasterSource, masters: Option<Masters>) -> Self {
+    pub(super) fn new(source: MasterSource) -> Self {
         Self {
             source,
-            masters: RwLock::new(masters.map(Arc::new)),
+            masters: RwLock::new(None),
             rings: Cache::new(RINGS),
             keys: Cache::new(KEYS),
             sealings: Cache::new(DOCUMENTS),
+            locked: AtomicU64::new(0),
+            unlocking: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -65,15 +72,31 @@ impl Vault {
         self.rings.remove(environment);
     }
 
+    /// How often it was locked.
+    pub(super) fn times_locked(&self) -> u64 {
+        self.locked.load(Ordering::SeqCst)
+    }
+
+    /// Waits for the unlock that is under way.
+    pub(super) async fn unlocking(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.unlocking.lock().await
+    }
+
     /// Where the master keys come from.
     pub(super) fn source(&self) -> &MasterSource {
         &self.source
     }
 
-    /// From now on, documents open.
-    pub(super) fn unlock(&self, masters: Masters) {
-        *self.masters.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(masters));
+    /// From now on, documents open; unless it was locked since `seen`, when somebody thought otherwise.
+    pub(super) fn unlock(&self, masters: Masters, seen: u64) -> Result<(), Error> {
+        let mut held = self.masters.write().unwrap_or_else(PoisonError::into_inner);
+        if self.locked.load(Ordering::SeqCst) != seen {
+            return Err(Error::Locked);
+        }
+        *held = Some(Arc::new(masters));
+        drop(held);
         self.clear();
+        Ok(())
     }
 
     /// Forgets all data keys: some were destroyed.
@@ -81,10 +104,26 @@ impl Vault {
         self.keys.clear();
     }
 
-    /// Forgets all keys. What is being done with them ends with them.
-    pub(super) fn lock(&self) {
-        *self.masters.write().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Forgets all keys. What is being done with them ends with them. Says whether there were any.
+    pub(super) fn lock(&self) -> bool {
+        let mut held = self.masters.write().unwrap_or_else(PoisonError::into_inner);
+        self.locked.fetch_add(1, Ordering::SeqCst);
+        let masters = held.take();
+        drop(held);
         self.clear();
+        masters.is_some()
+    }
+
+    pub(super) fn is_locked(&self) -> bool {
+        self.masters.read().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// What was opened while somebody locked may have been kept after everything was forgotten: it is forgotten once more.
+    pub(super) fn settle<T>(&self, opened: T) -> T {
+        if self.is_locked() {
+            self.clear();
+        }
+        opened
     }
 
     fn clear(&self) {
@@ -99,7 +138,7 @@ impl Vault {
 
     pub(super) fn remember_sealings(&self, body: BodyId, sealings: Sealings) -> Arc<Sealings> {
         let kept = self.sealings.get_or_open(&body, || Ok::<_, std::convert::Infallible>(sealings));
-        kept.unwrap_or_else(|never| match never {})
+        self.settle(kept.unwrap_or_else(|never| match never {}))
     }
 }
 
@@ -155,6 +194,11 @@ impl Ring {
         self.identities.iter().map(|(version, identity)| (*version, identity))
     }
 
+    /// What opens data keys, by version.
+    pub(super) fn into_identities(self) -> Vec<(u32, EnvironmentIdentity)> {
+        self.identities
+    }
+
     /// An identity by its version.
     pub(super) fn identity(&self, version: u32) -> Option<&EnvironmentIdentity> {
         self.identities.iter().find(|(known, _)| *known == version).map(|(_, identity)| identity)
@@ -201,7 +245,7 @@ impl Service {
             tracing::error!(%environment, "the keys of an environment do not open with this master key");
             Error::WrongMaster
         })?;
-        Ok(self.vault.rings.keep(environment, opened, before))
+        Ok(self.vault.settle(self.vault.rings.keep(environment, opened, before)))
     }
 
     /// The keyring as it is now, whatever is at hand.
@@ -245,7 +289,7 @@ impl Service {
         };
         let ring = newer.as_deref().unwrap_or(ring);
         let open = || ring.open_data_key(record).map(|key| SealingKeys::derive(&key));
-        self.vault.keys.get_or_open(&record.id, open).map_err(|_| Error::internal("a data key does not open"))
+        self.vault.settle(self.vault.keys.get_or_open(&record.id, open)).map_err(|_| Error::internal("a data key does not open"))
     }
 
     /// A fresh data key for a state, wrapped for the store.
@@ -257,48 +301,5 @@ impl Service {
         let record = DataKeyRecord { id: key.id(), state, identity, epoch, status: KeyStatus::Active, wrapped: Wrapped(wrapped) };
         // Not kept at hand before it is stored: the write may be refused.
         Ok((Arc::new(SealingKeys::derive(&key)), record))
-    }
-
-    /// Fetches the master key again, and serves documents from then on.
-    ///
-    /// # Errors
-    /// [`MasterError`] says why it cannot be had; the server stays as it was.
-    pub async fn unlock(&self, passphrase: Option<zeroize::Zeroizing<String>>) -> Result<(), Error> {
-        let source = self.vault.source().clone();
-        let loading = tokio::task::spawn_blocking(move || source.load(passphrase.as_deref().map(String::as_str)));
-        let loaded = loading.await.map_err(|error| Error::internal(&error.to_string()))?;
-        let masters = loaded.map_err(|error: MasterError| {
-            tracing::warn!(%error, "unlocking failed");
-            Error::Master(error.to_string())
-        })?;
-        self.check_masters(&masters).await?;
-        self.vault.unlock(masters);
-        self.resume_rotations().await?;
-        tracing::info!("unlocked");
-        Ok(())
-    }
-
-    /// Forgets all keys: documents are not served until the next unlock.
-    pub fn lock_down(&self) {
-        self.vault.lock();
-        tracing::info!("locked");
-    }
-
-    /// Whether documents are not served.
-    #[must_use]
-    pub fn is_locked(&self) -> bool {
-        self.vault.masters().is_err()
-    }
-
-    /// A master key that opens no environment is the wrong one.
-    async fn check_masters(&self, masters: &Masters) -> Result<(), Error> {
-        let Rows::Environments(all) = self.store.select(Query::Environments(None)).await? else {
-            return Err(Error::internal("environments answered with other rows"));
-        };
-        for (environment, _) in all {
-            let (environment, keyring) = self.keyring(&environment.name).await?;
-            Ring::open(masters, environment, keyring).map_err(|_| Error::WrongMaster)?;
-        }
-        Ok(())
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod keys;
 pub(crate) mod lease;
 pub(crate) mod run;
 pub(crate) mod serve;
+pub(crate) mod server;
 pub(crate) mod state;
 
 use std::path::PathBuf;
@@ -81,6 +82,14 @@ pub(crate) enum Command {
     Keys(keys::KeysCommand),
     /// Print what happens, from now on or after a cursor
     Watch(WatchFlags),
+    /// Make the master key of a new data directory
+    Init(server::InitFlags),
+    /// Have the server fetch its master key, and serve documents again
+    Unlock(server::UnlockFlags),
+    /// Have the server forget all keys: leases go on, documents do not
+    Lock,
+    /// Open everything in a database with a recovery identity, without a server
+    Recover(server::RecoverFlags),
     /// Check that this machine can work with the server, or check a data directory offline
     Doctor(DoctorFlags),
     /// Print a completion script for a shell
@@ -109,10 +118,13 @@ pub(crate) struct DoctorFlags {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DoctorCommand {
-    /// Check the database of a server that is not running
+    /// Check the database of a server that is not running, and open every document in it
     Verify {
         /// The server's data directory
         #[arg(long, value_name = "DIR")]
         data_dir: PathBuf,
+        /// The master key [default: master.key in the data directory; without one documents are not opened]
+        #[arg(long, value_name = "FILE")]
+        master_key: Option<PathBuf>,
     },
 }

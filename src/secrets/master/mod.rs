@@ -5,7 +5,7 @@ mod file;
 mod passphrase;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -137,6 +137,10 @@ impl Masters {
         Identities::parse(text).map(Self)
     }
 
+    fn read(file: &Path) -> Result<Self, MasterError> {
+        file::load(file)
+    }
+
     /// Whom new keys are wrapped to.
     #[must_use]
     pub fn recipient(&self) -> Recipient {
@@ -157,6 +161,14 @@ impl Masters {
         let opened = self.0.iter().find_map(|identity| open(identity).ok().map(|opened| (opened, Recipient::of(identity))));
         opened.ok_or(UnwrapError)
     }
+}
+
+/// The identities in a file that only its owner can read: those of recovery, for example.
+///
+/// # Errors
+/// [`MasterError`] says what to do; it quotes no key.
+pub fn read_identities(file: &Path) -> Result<Identities, MasterError> {
+    Masters::read(file).map(|Masters(identities)| identities)
 }
 
 #[cfg(test)]

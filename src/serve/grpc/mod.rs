@@ -7,6 +7,7 @@ use axum::Router;
 use crate::pb::v1::environment_service_server::EnvironmentServiceServer;
 use crate::pb::v1::key_service_server::KeyServiceServer;
 use crate::pb::v1::lease_service_server::LeaseServiceServer;
+use crate::pb::v1::server_service_server::ServerServiceServer;
 use crate::pb::v1::state_service_server::StateServiceServer;
 use crate::pb::v1::watch_service_server::WatchServiceServer;
 use crate::serve::door::Stopping;
@@ -19,6 +20,7 @@ mod environment;
 mod guard;
 mod key;
 mod lease;
+mod server;
 mod state;
 mod status;
 mod stream;
@@ -54,11 +56,12 @@ pub const STREAMING: [&str; 11] = [
 ];
 
 /// What can be asked for by name in health checks; the empty name is the server as a whole.
-pub const SERVICES: [&str; 6] = [
+pub const SERVICES: [&str; 7] = [
     "",
     "leasehold.v1.EnvironmentService",
     "leasehold.v1.KeyService",
     "leasehold.v1.LeaseService",
+    "leasehold.v1.ServerService",
     "leasehold.v1.StateService",
     "leasehold.v1.WatchService",
 ];
@@ -94,6 +97,7 @@ pub fn routes(door: &Door) -> (Router, tonic_health::server::HealthReporter) {
         .add_service(EnvironmentServiceServer::new(door.clone()))
         .add_service(KeyServiceServer::new(door.clone()))
         .add_service(LeaseServiceServer::new(door.clone()))
+        .add_service(ServerServiceServer::new(door.clone()))
         .add_service(StateServiceServer::new(door.clone()))
         .add_service(WatchServiceServer::new(door.clone()))
         .add_service(health)

@@ -25,7 +25,7 @@ impl Service {
         let principal = caller.principal()?;
         self.vault.masters()?;
         // Also the check that they open everything.
-        self.unlock(passphrase).await?;
+        self.unlock(caller, passphrase).await?;
         let Rows::Environments(all) = self.store.select(Query::Environments(None)).await? else {
             return Err(Error::internal("environments answered with other rows"));
         };

@@ -116,7 +116,7 @@ impl Service {
 
     /// Opens what is about to be stored as a reader would, under the new key alone.
     async fn check(&self, ring: &Ring, track: &Track, meta: &Meta, sealed: &Sealed, document: Plain) -> Result<(), Error> {
-        let stored = Stored::of(ring, &moved(meta, &sealed.content))?;
+        let stored = Stored::of(ring.environment.id, &moved(meta, &sealed.content))?;
         let staged = || sealed.staged.iter().find(|(body, _)| *body == sealed.content.body).map(|(_, pieces)| pieces.clone());
         let pieces = sealed.content.inline.clone().or_else(staged).ok_or_else(|| Error::internal("a skeleton without pieces"))?;
         let numbers = sealed.content.ordinals.iter();

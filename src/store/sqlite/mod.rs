@@ -7,8 +7,9 @@ use futures_util::FutureExt;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot, watch};
 
+pub use self::offline::{Found, Named, Offline, Unreadable};
 pub use self::open::OpenError;
-pub use self::verify::{Verdict, verify};
+pub use self::verify::{Tried, Verdict, verify};
 use self::writer::{Job, Piece, Writer};
 use super::clock::{Source, StoreClock};
 use super::{Head, Later, Query, Rows, Store, StoreError};
@@ -24,6 +25,7 @@ mod checkpoint;
 mod columns;
 mod erase;
 mod keys;
+mod offline;
 mod open;
 mod select;
 mod sidecar;

@@ -148,7 +148,7 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
 }
 
 /// Before SQLite touches the file: is it one of ours? The header holds the application id at 68.
-fn check_header(file: &Path) -> Result<(), OpenError> {
+pub(super) fn check_header(file: &Path) -> Result<(), OpenError> {
     let mut header = [0; 100];
     let read = File::open(file).and_then(|mut file| io::Read::read_exact(&mut file, &mut header));
     match read {
@@ -164,7 +164,7 @@ fn check_header(file: &Path) -> Result<(), OpenError> {
 }
 
 /// Whether the database has our tables; false: a first start was cut short.
-fn check_version(connection: &Connection, file: &Path) -> Result<bool, OpenError> {
+pub(super) fn check_version(connection: &Connection, file: &Path) -> Result<bool, OpenError> {
     let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
     let engine = |cause| trouble(file, cause);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(engine)?;
@@ -198,7 +198,7 @@ fn check_missing(file: &Path, witness: Option<&Sidecar>, accept_rollback: bool) 
 }
 
 /// Corruption is told apart from trouble that passes.
-fn trouble(file: &Path, cause: rusqlite::Error) -> OpenError {
+pub(super) fn trouble(file: &Path, cause: rusqlite::Error) -> OpenError {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     match cause.sqlite_error_code() {
         Some(DatabaseCorrupt | NotADatabase) => OpenError::Damaged { file: file.to_owned(), what: cause.to_string() },

@@ -1,14 +1,9 @@
 //! Checks the database of a server that is not running: the file, the rules that every history keeps, and every stored document.
 
-use std::path::Path;
-
-use rusqlite::Connection;
-
-use super::columns::Column;
-use super::{OpenError, open};
-use crate::domain::document::VersionMeta;
+use super::{Offline, OpenError};
 use crate::domain::ids::{Etag, Token};
-use crate::domain::lock::Lock;
+use crate::store::Document;
+use crate::store::sqlite::offline::Named;
 
 /// What was looked at, and what is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,24 +16,41 @@ pub struct Verdict {
     pub drafts: u64,
     /// Documents that were opened to the end.
     pub opened: u64,
+    /// Documents that are there, and were not opened for want of a key.
+    pub unopened: u64,
     /// Each says what is wrong and where.
     pub problems: Vec<String>,
+}
+
+/// What came of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// It is what was written, to its last byte.
+    Opened,
+    /// There is no key to try it with.
+    NoKey,
+    /// It does not open, or is not what was written.
+    Broken,
 }
 
 /// How many problems are told before the rest is left out.
 const TOLD: usize = 100;
 
-/// Looks at everything. `opens` is handed each stored skeleton in pieces and says whether it opens.
+/// Looks at everything. `open` is handed each document with bytes, and the environment and the path that it stands under.
 ///
 /// # Errors
-/// The folder is in use, or holds no database that this program knows.
-pub fn verify(folder: &Path, opens: &mut dyn FnMut(&[Vec<u8>]) -> bool) -> Result<Verdict, OpenError> {
-    let (file, _lock) = open::hold(folder)?;
-    let engine = |cause| OpenError::Engine { file: file.clone(), cause };
-    let connection = open::reader(&file).map_err(engine)?;
-    let mut verdict = Verdict::default();
-    structure(&connection, &mut verdict).map_err(engine)?;
-    names(&connection, &mut verdict, opens).map_err(engine)?;
+/// A table cannot be read.
+pub fn verify(offline: &Offline, open: &mut dyn FnMut(&Named, &Document) -> Tried) -> Result<Verdict, OpenError> {
+    let mut verdict = Verdict { problems: offline.structure()?, ..Verdict::default() };
+    for found in offline.environments()? {
+        if found.environment.is_err() || found.keyring.is_err() {
+            verdict.problems.push(format!("{}: the environment or its keys cannot be read", found.name));
+        }
+    }
+    for name in offline.names()? {
+        verdict.names += 1;
+        Check { offline, name: &name, verdict: &mut verdict, open }.run()?;
+    }
     let surplus = verdict.problems.len().saturating_sub(TOLD);
     if surplus > 0 {
         verdict.problems.truncate(TOLD);
@@ -47,83 +59,80 @@ pub fn verify(folder: &Path, opens: &mut dyn FnMut(&[Vec<u8>]) -> bool) -> Resul
     Ok(verdict)
 }
 
-fn structure(connection: &Connection, verdict: &mut Verdict) -> rusqlite::Result<()> {
-    let mut check = connection.prepare("PRAGMA integrity_check(20)")?;
-    for line in check.query_map([], |row| row.get::<_, String>(0))? {
-        verdict.problems.extend(Some(line?).filter(|line| line != "ok"));
-    }
-    Ok(())
+struct Check<'c> {
+    offline: &'c Offline,
+    name: &'c Named,
+    verdict: &'c mut Verdict,
+    open: &'c mut dyn FnMut(&Named, &Document) -> Tried,
 }
 
-fn names(connection: &Connection, verdict: &mut Verdict, opens: &mut dyn FnMut(&[Vec<u8>]) -> bool) -> rusqlite::Result<()> {
-    let mut all = connection.prepare("SELECT id, environment || '/' || path, current, lock FROM name ORDER BY 2")?;
-    let rows = all.query_map([], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, u64>(2)?, row.get::<_, Column<Lock>>(3)?.0))
-    })?;
-    for row in rows {
-        let (id, name, current, lock) = row?;
-        verdict.names += 1;
-        let last = versions(connection, id, &name, &lock, verdict, opens)?;
-        if last != current {
-            verdict.problems.push(format!("{name}: version {current} is current, but the last one is {last}"));
+impl Check<'_> {
+    fn run(mut self) -> Result<(), OpenError> {
+        let last = self.versions()?;
+        if last != self.name.current {
+            self.wrong(&format!("version {} is current, but the last one is {last}", self.name.current));
         }
-        let mut drafts = connection.prepare_cached("SELECT body FROM draft WHERE name = ?1")?;
-        for body in drafts.query_map([id], |row| row.get::<_, [u8; 16]>(0))? {
-            verdict.drafts += 1;
-            document(connection, body?, &format!("{name}: a draft"), verdict, opens)?;
+        for draft in self.offline.drafts(self.name)? {
+            self.verdict.drafts += 1;
+            match draft {
+                Ok(draft) => {
+                    let place = format!("draft {}", draft.id);
+                    self.document(Document::Draft(draft), &place);
+                }
+                Err(error) => self.wrong(&format!("a draft: {error}")),
+            }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Versions are contiguous, each with the etag of the one before and a token that is no lower. Returns the last number.
-fn versions(
-    connection: &Connection,
-    id: i64,
-    name: &str,
-    lock: &Lock,
-    verdict: &mut Verdict,
-    opens: &mut dyn FnMut(&[Vec<u8>]) -> bool,
-) -> rusqlite::Result<u64> {
-    let (mut number, mut etag, mut token): (u64, Option<Etag>, Token) = (0, None, Token(0));
-    let mut all = connection.prepare_cached("SELECT meta FROM version WHERE name = ?1 ORDER BY version")?;
-    for version in all.query_map([id], |row| Ok(row.get::<_, Column<VersionMeta>>(0)?.0))? {
-        let version = version?;
-        verdict.versions += 1;
-        let place = format!("{name}: version {}", version.version);
-        if version.version.0 != number + 1 {
-            verdict.problems.push(format!("{place} follows version {number}"));
+    /// Versions are contiguous, each with the etag of the one before and a token that is no lower. Returns the last number.
+    fn versions(&mut self) -> Result<u64, OpenError> {
+        let (mut last, mut etag, mut token): (u64, Option<Etag>, Token) = (0, None, Token(0));
+        let granted = match &self.name.lock {
+            Ok(lock) => lock.last_token,
+            Err(error) => {
+                self.wrong(&format!("the lock: {error}"));
+                Token(u64::MAX)
+            }
+        };
+        for (number, version) in self.offline.versions(self.name)? {
+            self.verdict.versions += 1;
+            let place = format!("version {number}");
+            if number != last + 1 {
+                self.wrong(&format!("{place} follows version {last}"));
+            }
+            last = number;
+            let version = match version {
+                Ok(version) if version.version.0 == number && version.path.as_str() == self.name.path => version,
+                _ => {
+                    self.wrong(&format!("{place}: its row cannot be read, or belongs elsewhere"));
+                    continue;
+                }
+            };
+            if version.previous_etag != etag {
+                self.wrong(&format!("{place} does not continue the version before it"));
+            }
+            if version.token < token || version.token > granted {
+                self.wrong(&format!("{place} has a token out of order"));
+            }
+            (etag, token) = (Some(version.etag), version.token);
+            if version.body.is_some() {
+                self.document(Document::Version(version), &place);
+            }
         }
-        if version.previous_etag != etag {
-            verdict.problems.push(format!("{place} does not continue the version before it"));
-        }
-        if version.token < token || version.token > lock.last_token {
-            verdict.problems.push(format!("{place} has a token out of order"));
-        }
-        if let Some(body) = version.body {
-            document(connection, body.0, &place, verdict, opens)?;
-        }
-        (number, etag, token) = (version.version.0, Some(version.etag), version.token);
+        Ok(last)
     }
-    Ok(number)
-}
 
-fn document(
-    connection: &Connection,
-    body: [u8; 16],
-    place: &str,
-    verdict: &mut Verdict,
-    opens: &mut dyn FnMut(&[Vec<u8>]) -> bool,
-) -> rusqlite::Result<()> {
-    let mut all = connection.prepare_cached("SELECT n, bytes FROM chunk WHERE body = ?1 ORDER BY n")?;
-    let pieces = all.query_map([body], |row| Ok((row.get::<_, usize>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
-    let pieces = pieces.collect::<rusqlite::Result<Vec<_>>>()?;
-    let whole = pieces.iter().enumerate().all(|(n, (stored, _))| n == *stored);
-    let pieces: Vec<Vec<u8>> = pieces.into_iter().map(|(_, bytes)| bytes).collect();
-    if whole && opens(&pieces) {
-        verdict.opened += 1;
-    } else {
-        verdict.problems.push(format!("{place} does not open"));
+    fn document(&mut self, document: Document, place: &str) {
+        match (self.open)(self.name, &document) {
+            Tried::Opened if self.offline.is_complete(&document) => self.verdict.opened += 1,
+            Tried::NoKey if self.offline.is_complete(&document) => self.verdict.unopened += 1,
+            Tried::Broken => self.wrong(&format!("{place} does not open")),
+            Tried::Opened | Tried::NoKey => self.wrong(&format!("something that {place} consists of is missing")),
+        }
     }
-    Ok(())
+
+    fn wrong(&mut self, what: &str) {
+        self.verdict.problems.push(format!("{}/{}: {what}", self.name.environment, self.name.path));
+    }
 }
