@@ -10,6 +10,7 @@ mod environments;
 mod keys;
 mod lease_secret;
 mod listing;
+mod locked;
 mod loss;
 mod malformed;
 mod modes;

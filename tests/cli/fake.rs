@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::Stream;
 use leasehold::pb::v1::environment_service_server::{EnvironmentService, EnvironmentServiceServer};
 use leasehold::pb::v1::lease_service_server::{LeaseService, LeaseServiceServer};
+use leasehold::pb::v1::server_service_server::{ServerService, ServerServiceServer};
 use leasehold::pb::v1::state_service_server::{StateService, StateServiceServer};
 use leasehold::pb::v1::watch_service_server::{WatchService, WatchServiceServer};
 use leasehold::pb::v1::*;
@@ -39,6 +40,7 @@ pub(crate) struct Seen {
     pub(crate) cancels: Vec<CancelRequest>,
     pub(crate) breaks: Vec<BreakRequest>,
     pub(crate) pushes: Vec<(PushOpen, Vec<u8>)>,
+    pub(crate) locked: bool,
 }
 
 #[derive(Clone, Default)]
@@ -81,6 +83,7 @@ impl FakeServer {
                 .add_service(health)
                 .add_service(EnvironmentServiceServer::with_interceptor(fake.clone(), guard))
                 .add_service(LeaseServiceServer::with_interceptor(fake.clone(), guard))
+                .add_service(ServerServiceServer::with_interceptor(fake.clone(), guard))
                 .add_service(StateServiceServer::with_interceptor(fake.clone(), guard))
                 .add_service(WatchServiceServer::with_interceptor(fake, guard))
                 .serve_with_incoming(TcpListenerStream::new(listener))
@@ -374,6 +377,28 @@ impl EnvironmentService for Fake {
 
     async fn delete(&self, _: Request<DeleteEnvironmentRequest>) -> Answer<DeleteEnvironmentResponse> {
         Ok(Response::new(DeleteEnvironmentResponse { states: 2 }))
+    }
+}
+
+/// A locked server, which opens with the passphrase `correct horse`.
+#[tonic::async_trait]
+impl ServerService for Fake {
+    async fn status(&self, _: Request<StatusRequest>) -> Answer<StatusResponse> {
+        let locked = self.seen.lock().unwrap().locked;
+        Ok(Response::new(StatusResponse { locked, version: "1.2.3".into(), asks_passphrase: true }))
+    }
+
+    async fn lock(&self, _: Request<LockRequest>) -> Answer<LockResponse> {
+        let was_locked = std::mem::replace(&mut self.seen.lock().unwrap().locked, true);
+        Ok(Response::new(LockResponse { was_locked }))
+    }
+
+    async fn unlock(&self, request: Request<UnlockRequest>) -> Answer<UnlockResponse> {
+        if request.into_inner().passphrase.as_deref() != Some("correct horse") {
+            return Err(refused(Code::FailedPrecondition, "MASTER_UNAVAILABLE", "wrong passphrase", &[("next", "try again")]));
+        }
+        let was_locked = std::mem::replace(&mut self.seen.lock().unwrap().locked, false);
+        Ok(Response::new(UnlockResponse { was_locked }))
     }
 }
 

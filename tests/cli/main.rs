@@ -7,6 +7,7 @@ mod doctor;
 mod fake;
 mod json;
 mod lease_break;
+mod locking;
 mod process;
 mod progress;
 mod pull;

@@ -12,6 +12,7 @@ use leasehold::pb::v1 as pb;
 use leasehold::pb::v1::environment_service_client::EnvironmentServiceClient;
 use leasehold::pb::v1::key_service_client::KeyServiceClient;
 use leasehold::pb::v1::lease_service_client::LeaseServiceClient;
+use leasehold::pb::v1::server_service_client::ServerServiceClient;
 use leasehold::pb::v1::state_service_client::StateServiceClient;
 use leasehold::pb::v1::watch_service_client::WatchServiceClient;
 
@@ -70,6 +71,10 @@ impl Api {
 
     pub(crate) fn lease(&self) -> LeaseServiceClient<Client> {
         LeaseServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub(crate) fn server(&self) -> ServerServiceClient<Client> {
+        ServerServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
     pub(crate) fn state(&self) -> StateServiceClient<Client> {

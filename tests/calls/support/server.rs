@@ -1,6 +1,6 @@
 //! Starting and stopping the server under test.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use leasehold::serve::config::StoreKind;
@@ -33,19 +33,28 @@ impl Running {
 
     /// With more settings: top-level keys of the file, then perhaps tables.
     pub(crate) async fn start_with(engine: StoreKind, settings: &str) -> Self {
+        let running = Self::start_bare(engine, settings).await;
+        running.make_environment("dev").await.expect("the environment is made");
+        running
+    }
+
+    /// Without an environment.
+    pub(crate) async fn start_bare(engine: StoreKind, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let limits = if settings.contains("[limits]") { "" } else { SHORT };
         std::fs::write(folder.path().join("leasehold.toml"), format!("{settings}\n{limits}")).unwrap();
-        let running = Self::serve(engine, folder).await;
+        Self::serve(engine, folder).await
+    }
+
+    pub(crate) async fn make_environment(&self, name: &str) -> Result<(), tonic::Status> {
         let request = pb::CreateEnvironmentRequest {
-            name: "dev".to_owned(),
+            name: name.to_owned(),
             settings: None,
             request_id: id(),
             recovery: Vec::new(),
             no_recovery: true,
         };
-        running.api.environment().create(request).await.expect("the environment is made");
-        running
+        self.api.environment().create(request).await.map(drop)
     }
 
     async fn serve(engine: StoreKind, folder: tempfile::TempDir) -> Self {
@@ -73,11 +82,11 @@ impl Running {
 
     /// The bootstrap token.
     pub(crate) fn token(&self) -> String {
-        token(&self.folder.path().join("data"))
+        token(&self.data())
     }
 
-    /// Where the server keeps its data.
-    pub(crate) fn data(&self) -> std::path::PathBuf {
+    /// The data folder.
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
@@ -102,8 +111,8 @@ pub(crate) struct Stopped {
 }
 
 impl Stopped {
-    /// What it keeps its data in.
-    pub(crate) fn data(&self) -> std::path::PathBuf {
+    /// The data folder.
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
