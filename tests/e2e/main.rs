@@ -3,14 +3,19 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "helpers of tests are tests")]
 #![allow(clippy::await_holding_lock, reason = "what was seen is judged when nobody writes to it any more")]
 
+mod canaries;
+mod core_dump;
+mod damage;
 mod dead_holder;
 mod durable;
 mod full_disk;
 mod killed_server;
+mod locked;
 mod memory;
 #[allow(dead_code, reason = "shared with the tests of the command line, which use more of it")]
 #[path = "../cli/process.rs"]
 mod process;
+mod recover;
 mod require;
 mod rig;
 #[allow(dead_code, reason = "shared with the tests of the store, which use more of it")]

@@ -2,11 +2,13 @@
 
 mod server;
 mod watched;
+mod writer;
 
 use std::time::Duration;
 
 pub(crate) use server::{Server, TIGHT};
 pub(crate) use watched::{Watched, signal, signal_group};
+pub(crate) use writer::{Writer, read};
 
 /// Far beyond what any step takes; only a failing test waits this long.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);

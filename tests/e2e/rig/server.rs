@@ -63,6 +63,11 @@ impl Server {
         self.token = token.expect("dev.env has the token").to_owned();
     }
 
+    /// Other settings from the next start on.
+    pub(crate) fn set(&self, config: &str) {
+        std::fs::write(self.file("config.toml"), config).unwrap();
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         let (mut child, _) = self.running.take().expect("it runs");
