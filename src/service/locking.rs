@@ -90,7 +90,13 @@ impl Service {
         let (mut opened, mut damaged) = (0, Vec::new());
         for (environment, _) in all {
             let name = environment.name;
-            let (environment, keyring) = self.keyring(&name).await?;
+            let (environment, keyring) = match self.keyring(&name).await {
+                Err(Error::Internal) => {
+                    damaged.push(name);
+                    continue;
+                }
+                found => found?,
+            };
             let foreign = is_under_another(masters, &keyring);
             if Ring::open(masters, environment, keyring).is_ok() {
                 opened += 1;
@@ -102,7 +108,7 @@ impl Service {
             }
         }
         for name in &damaged {
-            tracing::error!(environment = %name, "the stored keys do not open with the master key that they are wrapped to");
+            tracing::error!(environment = %name, "the stored keys are damaged, or not those of this master key");
         }
         if opened == 0 && !damaged.is_empty() { Err(Error::WrongMaster) } else { Ok(()) }
     }

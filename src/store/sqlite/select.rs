@@ -47,13 +47,13 @@ pub(super) fn select(connection: &Connection, query: &Query, now: StoreTime) -> 
             Rows::Versions(found)
         }
         Query::Version(state, which) => {
-            let sql = "SELECT meta FROM version JOIN name ON name.id = version.name
+            let sql = "SELECT meta, version FROM version JOIN name ON name.id = version.name
                 WHERE environment = ?1 AND path = ?2 AND version = coalesce(?3, name.current)";
             let params = params![state.environment.as_str(), state.path.as_str(), which.map(|which| int(which.0))];
             versions(&transaction, state, sql, params)?
         }
         Query::History { state, before, limit } => {
-            let sql = "SELECT meta FROM version JOIN name ON name.id = version.name
+            let sql = "SELECT meta, version FROM version JOIN name ON name.id = version.name
                 WHERE environment = ?1 AND path = ?2 AND (?3 IS NULL OR version < ?3) ORDER BY version DESC LIMIT ?4";
             let params =
                 params![state.environment.as_str(), state.path.as_str(), before.map(|before| int(before.0)), bounded(*limit)];
@@ -64,16 +64,19 @@ pub(super) fn select(connection: &Connection, query: &Query, now: StoreTime) -> 
                 WHERE environment = ?1 AND path = ?2 AND (?3 IS NULL OR draft.id = ?3) AND expires > ?4 ORDER BY seq DESC";
             let mut find = transaction.prepare_cached(sql)?;
             let params = params![state.environment.as_str(), state.path.as_str(), which.map(|which| which.0), now.0];
-            let drafts = find.query_map(params, |row| Ok(row.get::<_, Column<DraftMeta>>(0)?.0))?;
+            let drafts = find.query_map(params, |row| {
+                let draft = row.get::<_, Column<DraftMeta>>(0)?.0;
+                in_place(draft.path == state.path).map(|()| draft)
+            })?;
             Rows::Drafts(drafts.collect::<Sql<_>>()?)
         }
         Query::Keyring(name) => Rows::Keyrings(keyring(&transaction, name)?.into_iter().collect()),
         Query::Top(state) => {
-            let sql = "SELECT meta FROM version JOIN name ON name.id = version.name
+            let sql = "SELECT meta, version FROM version JOIN name ON name.id = version.name
                 WHERE environment = ?1 AND path = ?2 AND version = name.current";
             let mut find = transaction.prepare_cached(sql)?;
             let params = params![state.environment.as_str(), state.path.as_str()];
-            let current = find.query_row(params, |row| Ok(row.get::<_, Column<VersionMeta>>(0)?.0)).optional()?;
+            let current = find.query_row(params, |row| version(row, state)).optional()?;
             let next = match current.as_ref() {
                 Some(live) if !live.deleted() => Some(live.state),
                 gone => keys::begun(&transaction, state, gone.map(|gone| gone.state))?,
@@ -217,6 +220,16 @@ fn tickets(connection: &Connection, state: &StateName) -> Sql<Vec<Ticket>> {
 
 fn versions(connection: &Connection, state: &StateName, sql: &str, params: impl rusqlite::Params) -> Sql<Rows> {
     let mut find = connection.prepare_cached(sql)?;
-    let rows = find.query_map(params, |row| Ok((state.environment.clone(), row.get::<_, Column<VersionMeta>>(0)?.0)))?;
+    let rows = find.query_map(params, |row| Ok((state.environment.clone(), version(row, state)?)))?;
     Ok(Rows::Versions(rows.collect::<Sql<_>>()?))
+}
+
+/// A version whose row stands where it says that it belongs: metadata first, then the number.
+fn version(row: &Row<'_>, state: &StateName) -> Sql<VersionMeta> {
+    let version = row.get::<_, Column<VersionMeta>>(0)?.0;
+    in_place(version.path == state.path && version.version.0 == row.get::<_, u64>(1)?).map(|()| version)
+}
+
+fn in_place(is: bool) -> Sql<()> {
+    if is { Ok(()) } else { Err(rusqlite::Error::InvalidColumnName("a row says that it belongs elsewhere".to_owned())) }
 }
