@@ -2,8 +2,9 @@
 
 use super::context::Context;
 use super::failure::Failure;
-use super::flags::env::{EnvCommand, SettingsFlags};
+use super::flags::env::{EnvCommand, RulesCommand, SettingsFlags};
 use super::output::{insist, note};
+use crate::client::Error;
 use crate::pb::v1::Settings;
 
 pub(crate) async fn env(context: &Context, command: EnvCommand) -> Result<(), Failure> {
@@ -27,6 +28,7 @@ pub(crate) async fn env(context: &Context, command: EnvCommand) -> Result<(), Fa
             }
             out.one(&client.set_environment(&name, settings).await?)
         }
+        EnvCommand::Rules(command) => rules(context, command).await,
         EnvCommand::Freeze { target, reason } => {
             client.freeze(&target, &reason).await?;
             note(format!("{target} is frozen; `leasehold env unfreeze {target}` ends it"));
@@ -44,6 +46,48 @@ pub(crate) async fn env(context: &Context, command: EnvCommand) -> Result<(), Fa
             Ok(())
         }
     }
+}
+
+async fn rules(context: &Context, command: RulesCommand) -> Result<(), Failure> {
+    let Context { client, out, .. } = context;
+    let (name, change): (_, Box<dyn Fn(&mut Vec<String>) -> Result<(), Failure>>) = match command {
+        RulesCommand::List { name } => return out.rules(&client.rules(&name).await?),
+        RulesCommand::Add { name, rules } => {
+            let add = move |all: &mut Vec<String>| {
+                let new: Vec<&String> = rules.iter().filter(|rule| !all.contains(rule)).collect();
+                let new: Vec<String> = new.into_iter().cloned().collect();
+                all.extend(new);
+                Ok(())
+            };
+            (name, Box::new(add))
+        }
+        RulesCommand::Remove { name, rules } => {
+            let remove = move |all: &mut Vec<String>| {
+                if let Some(missing) = rules.iter().find(|rule| !all.contains(rule)) {
+                    return Err(Failure::local(format!("there is no rule `{missing}`"), "see `leasehold env rules list`"));
+                }
+                all.retain(|rule| !rules.contains(rule));
+                Ok(())
+            };
+            (name, Box::new(remove))
+        }
+    };
+    // Somebody else may change other rules meanwhile; then this change is made to theirs.
+    const TRIES: u32 = 8;
+    for tries in (0..TRIES).rev() {
+        let now = client.rules(&name).await?;
+        let mut next = now.clone();
+        change(&mut next.rules)?;
+        if next == now {
+            note("nothing to change");
+            return out.rules(&now);
+        }
+        match client.set_rules(&name, next).await {
+            Err(Error::Conflict(_)) if tries > 0 => {}
+            set => return out.rules(&set?),
+        }
+    }
+    Ok(())
 }
 
 fn resolve(flags: &SettingsFlags) -> Settings {

@@ -16,12 +16,14 @@ mod locking;
 mod output;
 mod progress;
 mod recover;
+mod replacement;
 mod run;
 mod serve;
 mod settings;
 mod signals;
 mod state;
 pub mod supervise;
+mod unseal;
 mod watch;
 
 use std::ffi::OsString;
@@ -88,6 +90,7 @@ async fn dispatch(flags: Flags, environ: Environ) -> Result<u8, Failure> {
         Command::State(command) => state::state(&Context::new(global, environ)?, command).await?,
         Command::Lease(command) => lease::lease(&Context::new(global, environ)?, command).await?,
         Command::Keys(command) => keys::keys(&Context::new(global, environ)?, command).await?,
+        Command::Unseal(flags) => unseal::run(flags).await?,
         Command::Watch(flags) => watch::watch(&Context::new(global, environ)?, flags).await?,
         Command::Unlock(flags) => locking::unlock(&Context::new(global, environ)?, flags).await?,
         Command::Lock => locking::lock(&Context::new(global, environ)?).await?,

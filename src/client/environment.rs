@@ -2,8 +2,8 @@
 
 use crate::pb::v1::environment_service_client::EnvironmentServiceClient;
 use crate::pb::v1::{
-    CreateEnvironmentRequest, DeleteEnvironmentRequest, Environment, FreezeRequest, GetEnvironmentRequest,
-    ListEnvironmentsRequest, SetEnvironmentRequest, Settings, UnfreezeRequest,
+    CreateEnvironmentRequest, DeleteEnvironmentRequest, Environment, FreezeRequest, GetEnvironmentRequest, GetRulesRequest,
+    ListEnvironmentsRequest, Rules, SetEnvironmentRequest, SetRulesRequest, Settings, UnfreezeRequest,
 };
 use tonic::transport::Channel;
 
@@ -78,6 +78,25 @@ impl Client {
         let message = DeleteEnvironmentRequest { name: name.to_owned(), force, request_id: request_id() };
         let reply = self.unary(message, |channel, request| async move { service(channel).delete(request).await }).await?;
         Ok(reply.states)
+    }
+
+    /// The environment's own rules on what is sealed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no such environment.
+    pub async fn rules(&self, name: &str) -> Result<Rules, Error> {
+        let message = GetRulesRequest { name: name.to_owned() };
+        self.unary(message, |channel, request| async move { service(channel).get_rules(request).await }).await
+    }
+
+    /// Replaces the rules; `rules` has the revision that they were made from.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if somebody else has changed them since; [`Error::Caller`] if one is no rule.
+    pub async fn set_rules(&self, name: &str, rules: Rules) -> Result<Rules, Error> {
+        let Rules { revision, rules } = rules;
+        let message = SetRulesRequest { name: name.to_owned(), request_id: request_id(), revision, rules };
+        self.unary(message, |channel, request| async move { service(channel).set_rules(request).await }).await
     }
 }
 

@@ -29,6 +29,17 @@ pub struct Recovery {
     pub none: bool,
 }
 
+/// What others may know of an environment's keys.
+#[derive(Clone, Debug, Default)]
+pub struct PublicKeys {
+    /// Under which its sealed documents are signed.
+    pub signer: String,
+    /// age recipients that can open everything without the server.
+    pub recovery: Vec<String>,
+    /// The version of the identity that new data keys are wrapped to.
+    pub identity: u32,
+}
+
 impl Recovery {
     /// The recipients, if somebody has thought of them.
     fn checked(self) -> Result<Vec<Recipient>, Error> {
@@ -85,6 +96,16 @@ impl Service {
             Some(name) if found.is_empty() => Err(crate::domain::refusal::Refusal::EnvironmentNotFound(name).into()),
             _ => Ok(found),
         }
+    }
+
+    /// What others may know of an environment's keys.
+    ///
+    /// # Errors
+    /// There is no such environment.
+    pub async fn public_keys(&self, caller: &Caller, name: &EnvironmentName) -> Result<PublicKeys, Error> {
+        caller.principal()?;
+        let (environment, keyring) = self.keyring(name).await?;
+        Ok(PublicKeys { signer: keyring.signer.0, recovery: keyring.recovery, identity: environment.identity })
     }
 
     /// Changes settings. Returns the number of states as well.
@@ -160,7 +181,7 @@ impl Service {
         }
     }
 
-    async fn environment_act(
+    pub(super) async fn environment_act(
         &self,
         caller: &Caller,
         id: RequestId,

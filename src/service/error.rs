@@ -1,9 +1,10 @@
 //! Why a use case fails, by who must act. The outside message never quotes a cause of ours.
 
-use crate::domain::format::FormatError;
+use crate::domain::format::{Format, FormatError};
 use crate::domain::ids::DraftId;
 use crate::domain::names::NameError;
 use crate::domain::refusal::Refusal;
+use crate::domain::rules::RuleError;
 use crate::store::StoreError;
 
 /// A failed use case. `Display` says what happened, [`Error::next`] what to do, [`Error::code`] is stable (docs/errors.md).
@@ -45,6 +46,10 @@ pub enum Error {
     Unsealable(String),
     #[error("{0}")]
     Recipient(String),
+    #[error("a document of the format `{format}` has no view `{view}`")]
+    ViewUnavailable { view: &'static str, format: Format },
+    #[error("{0}")]
+    Rule(#[from] RuleError),
     #[error("a new environment needs recovery recipients, or an explicit word that there are none")]
     RecoveryRequired,
     // The operator's to mend.
@@ -101,6 +106,8 @@ impl Error {
             Self::Recipient(_) => "RECIPIENT_INVALID",
             Self::RecoveryRequired => "RECOVERY_REQUIRED",
             Self::RotationStuck(_) => "ROTATION_INCOMPLETE",
+            Self::ViewUnavailable { .. } => "VIEW_UNAVAILABLE",
+            Self::Rule(_) => "RULE_INVALID",
             Self::Locked => "LOCKED",
             Self::WrongMaster => "MASTER_WRONG",
             Self::Master(_) => "MASTER_UNAVAILABLE",
@@ -139,6 +146,9 @@ impl Error {
             Self::RotationStuck(_) => {
                 "put it back from a backup, or give it up (`leasehold state purge`, `drafts discard`); then run the same command again"
             }
+            Self::ViewUnavailable { format: Format::Opaque, .. } => "read it with the view `full` or `sealed`",
+            Self::ViewUnavailable { .. } => "read it with the view `full`, `redacted` or `sealed`",
+            Self::Rule(_) => "write rules as `seal TYPE:PATH` or `except TYPE:PATH`; see docs/views.md",
             Self::Locked => "an operator has to run `leasehold unlock`; leases, history and watching work meanwhile",
             Self::WrongMaster => "put the right master key back, then `leasehold unlock`",
             Self::Master(_) => "mend what the message says, then `leasehold unlock`",

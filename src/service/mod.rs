@@ -26,9 +26,11 @@ pub mod push;
 mod random;
 pub mod rewrite;
 pub mod rotation;
+pub mod rules;
 mod sealing;
 pub mod states;
 mod vault;
+pub mod views;
 pub mod watch;
 
 pub use crate::secrets::master::{COMMAND_TIMEOUT, MasterSource};

@@ -10,10 +10,13 @@ use super::sealing::{Plain, Sealings, run};
 use super::vault::Ring;
 use super::{Error, Service};
 use crate::domain::document::VersionMeta;
+use crate::domain::format::json::Span;
 use crate::domain::ids::{BodyId, DataKeyId, EnvironmentId, Token};
 use crate::domain::names::StateName;
 use crate::domain::refusal::Refusal;
 use crate::domain::sealing::{SealMeta, StoredValue};
+use crate::secrets::hole::Hole;
+use crate::secrets::path::Path;
 use crate::secrets::seal::cut::join;
 use crate::secrets::seal::head::Head;
 use crate::secrets::seal::mac::{Subject, VersionMac};
@@ -21,6 +24,7 @@ use crate::secrets::seal::opener::{Fed, HeadOpener};
 use crate::secrets::seal::skeleton::Body;
 use crate::secrets::seal::value::open_value;
 use crate::secrets::seal::{Binding, Holder, OpenError, SealingKeys};
+use crate::secrets::view::redacted;
 use crate::store::{Query, Rows};
 
 /// A stored document whose skeleton is open and whose values are still sealed. All of it is authentic.
@@ -29,6 +33,8 @@ pub(super) struct Skeleton {
     pub(super) text: Vec<u8>,
     /// The sealed values of the holes, in their order.
     values: Vec<Vec<u8>>,
+    /// By which rules its secrets were found.
+    pub(super) rules: (u32, u64),
     keys: Arc<SealingKeys>,
     binding: Binding,
 }
@@ -122,20 +128,23 @@ impl Service {
         if let Some(known) = self.vault.sealings(body) {
             return Ok(Some(known));
         }
-        let meta = Meta::Version(version.clone());
-        let stored = Stored::of(ring.environment.id, &meta)?;
+        // Purged in between: nothing stays sealed for its sake.
+        let Some(head) = self.head(ring, &Meta::Version(version.clone())).await? else { return Ok(None) };
+        let seal = version.seal.ok_or_else(broken)?;
+        let places: HashMap<_, _> = head.holes.into_iter().map(|hole| (hole.path, hole.ordinal)).collect();
+        Ok(Some(self.vault.remember_sealings(body, Sealings { key: seal.data_key, places })))
+    }
+
+    /// The table of what is sealed at a version or draft, without its text: none if its bytes are gone.
+    pub(super) async fn head(&self, ring: &Arc<Ring>, meta: &Meta) -> Result<Option<Head>, Error> {
+        let stored = Stored::of(ring.environment.id, meta)?;
         let keys = self.sealing_keys(ring, stored.seal.data_key).await?;
         let mut opener = HeadOpener::new(&keys, &stored.body());
         for n in 0.. {
-            // Purged in between: nothing stays sealed for its sake.
-            let Some(piece) = self.store.chunk(body, n).await? else { return Ok(None) };
+            let Some(piece) = self.store.chunk(stored.body, n).await? else { return Ok(None) };
             match opener.feed(piece).map_err(|_| broken())? {
                 Fed::More(next) => opener = next,
-                Fed::Open(opened) => {
-                    let places: HashMap<_, _> = opened.head.holes.into_iter().map(|hole| (hole.path, hole.ordinal)).collect();
-                    let sealings = Sealings { key: stored.seal.data_key, places };
-                    return Ok(Some(self.vault.remember_sealings(body, sealings)));
-                }
+                Fed::Open(opened) => return Ok(Some(opened.head)),
             }
         }
         Ok(None)
@@ -167,16 +176,57 @@ impl Skeleton {
         let mut mac = VersionMac::new(&keys, &stored.subject, &encoded, &values);
         mac.text(&text);
         mac.verify(&stored.seal.mac.0)?;
-        Ok(Self { head, text, values, keys, binding: stored.subject.binding })
+        Ok(Self { head, text, values, rules: stored.seal.rules, keys, binding: stored.subject.binding })
     }
 
     /// The document.
     pub(super) fn open(&self) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let tokens = self.head.holes.iter().zip(&self.values);
-        let tokens = tokens.map(|(hole, value)| open_value(&self.keys, &self.binding, hole.kind, &hole.path, value));
-        let document = join(&self.text, &self.head.holes, &tokens.collect::<Result<Vec<_>, _>>()?);
-        if document.len() as u64 == self.head.size { Ok(Zeroizing::new(document)) } else { Err(OpenError) }
+        self.join(&self.tokens()?)
     }
+
+    /// The document, and the places that were sealed in it.
+    pub(super) fn open_with_holes(&self) -> Result<(Zeroizing<Vec<u8>>, Vec<Hole>), OpenError> {
+        let tokens = self.tokens()?;
+        let (mut sealed, mut holes) = (0, Vec::with_capacity(tokens.len()));
+        for (hole, token) in self.head.holes.iter().zip(&tokens) {
+            let start = hole.at + sealed;
+            sealed += token.len() as u64;
+            let span = Span { start: narrow(start)?, end: narrow(start + token.len() as u64)? };
+            holes.push(Hole { span, kind: hole.kind, path: hole.path.clone(), reason: hole.reason });
+        }
+        Ok((self.join(&tokens)?, holes))
+    }
+
+    /// The document with only some of its secrets in it, masks for the rest.
+    pub(super) fn open_partly(&self, wanted: impl Fn(&Path) -> bool) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let masks = redacted::masks_of(&self.text, &self.head.holes);
+        let mut tokens = Vec::with_capacity(masks.len());
+        for (n, (hole, mask)) in self.head.holes.iter().zip(masks).enumerate() {
+            tokens.push(match wanted(&hole.path) {
+                true => self.token(n)?,
+                false => Zeroizing::new(mask.to_vec()),
+            });
+        }
+        Ok(Zeroizing::new(join(&self.text, &self.head.holes, &tokens)))
+    }
+
+    fn tokens(&self) -> Result<Vec<Zeroizing<Vec<u8>>>, OpenError> {
+        (0..self.head.holes.len()).map(|n| self.token(n)).collect()
+    }
+
+    fn token(&self, n: usize) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let (hole, value) = (&self.head.holes[n], self.values.get(n).ok_or(OpenError)?);
+        open_value(&self.keys, &self.binding, hole.kind, &hole.path, value)
+    }
+
+    fn join(&self, tokens: &[Zeroizing<Vec<u8>>]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let document = Zeroizing::new(join(&self.text, &self.head.holes, tokens));
+        if document.len() as u64 == self.head.size { Ok(document) } else { Err(OpenError) }
+    }
+}
+
+fn narrow(at: u64) -> Result<u32, OpenError> {
+    u32::try_from(at).map_err(|_| OpenError)
 }
 
 impl Stored {
@@ -236,7 +286,7 @@ pub(super) fn body_of(meta: &Meta) -> Result<BodyId, Error> {
     }
 }
 
-fn broken() -> Error {
+pub(super) fn broken() -> Error {
     Error::internal("a stored document does not open")
 }
 

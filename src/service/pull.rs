@@ -5,8 +5,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::sealing::Plain;
+use super::views::{Masked, View, Viewed};
 use super::{Caller, Error, Service};
 use crate::domain::document::{DraftMeta, VersionMeta};
+use crate::domain::format::Format;
 use crate::domain::ids::{DraftId, Etag, Version};
 use crate::domain::names::StateName;
 use crate::domain::refusal::Refusal;
@@ -40,30 +42,46 @@ pub struct Pulled {
     pub meta: Meta,
     /// The exact size, and the pieces in order; none if it is unchanged since the caller's etag.
     pub document: Option<(u64, Pieces)>,
+    /// Of a redacted view: what is masked.
+    pub masked: Masked,
+    /// Of a sealed view: the environment's public signing key.
+    pub signer: Option<String>,
+}
+
+impl Meta {
+    /// What the bytes are.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        match self {
+            Self::Version(version) => version.format,
+            Self::Draft(draft) => draft.format,
+        }
+    }
 }
 
 impl Service {
     /// Finds a version or a draft and begins to read it. With an etag that is still current, only its metadata.
     ///
     /// # Errors
-    /// There is no such version or draft, or its bytes are gone.
+    /// There is no such version or draft, its bytes are gone, or its format has no such view.
     pub async fn pull(
         self: &Arc<Self>,
         caller: &Caller,
         state: &StateName,
         which: Which,
         unless: Option<Etag>,
+        view: &View,
     ) -> Result<Pulled, Error> {
-        caller.principal()?;
+        self.authorise_read(caller, state, view)?;
         self.keys(&state.environment).await?;
         let meta = self.meta(state, which).await?;
         if let (Meta::Version(version), Some(etag)) = (&meta, unless)
             && version.etag == etag
         {
-            return Ok(Pulled { meta, document: None });
+            return Ok(Pulled { meta, document: None, masked: Masked::default(), signer: None });
         }
-        let document = self.whole(state, &meta).await?;
-        Ok(Pulled { meta, document: Some(self.pieces(document).await?) })
+        let Viewed { document, masked, signer } = self.viewed(state, &meta, view).await?;
+        Ok(Pulled { meta, document: Some(self.pieces(document).await?), masked, signer })
     }
 
     /// A version or a draft without its document. The current version of a deleted state is none.

@@ -99,13 +99,41 @@ impl Service {
         .await?;
         let known = match found.tags.is_empty() || new_key.is_some() {
             true => vec![None; found.tags.len()],
-            false => match self.store.select(Query::Tags { key: ground.data_key, tags: found.tags.clone() }).await? {
-                Rows::Ordinals(known) => known,
-                _ => return Err(Error::internal("tags answered with other rows")),
-            },
+            false => self.known(ground.data_key, found.tags.clone()).await?,
         };
+        let masked = found.marked || self.is_redacted_form(&work, &found).await?;
         let place = place.clone();
-        run(document.len(), move || work.finish(found, &known, &place, ground, new_key)).await
+        let sealed = run(document.len(), move || work.finish(found, &known, &place, ground, new_key)).await?;
+        Ok(Sealed { masked, ..sealed })
+    }
+
+    /// The ordinals of sealed values by their tags.
+    async fn known(&self, key: DataKeyId, tags: Vec<[u8; TAG]>) -> Result<Vec<Option<u32>>, Error> {
+        match self.store.select(Query::Tags { key, tags }).await? {
+            Rows::Ordinals(known) => Ok(known),
+            _ => Err(Error::internal("tags answered with other rows")),
+        }
+    }
+
+    /// Whether every sealed place equals its redacted form, though before there stood something else at one of them. That cannot be seen in
+    /// what stands there now alone: a secret may be 0, false or null.
+    async fn is_redacted_form(&self, work: &Work, found: &Found) -> Result<bool, Error> {
+        let Some(before) = work.before.as_ref().filter(|_| found.all_masked && !found.holes.is_empty()) else { return Ok(false) };
+        let keys = work.head_keys.as_ref().unwrap_or(&work.keys);
+        let places = found.holes.iter().filter_map(|hole| Some((&hole.path, *before.places.get(&hole.path)?)));
+        let places: Vec<(&Path, u32)> = places.collect();
+        let mut tags = Vec::with_capacity(places.len() * redacted::BARE.len());
+        for (path, _) in &places {
+            for (kind, token) in redacted::BARE {
+                let value = seal_value(keys, &work.binding, kind, path, token).map_err(unsealable)?;
+                tags.push(tag(&value));
+            }
+        }
+        let known = self.known(before.key, tags).await?;
+        let was_bare = |(n, (_, ordinal)): (usize, &(&Path, u32))| {
+            known.iter().skip(n * redacted::BARE.len()).take(redacted::BARE.len()).any(|known| *known == Some(*ordinal))
+        };
+        Ok(!places.iter().enumerate().all(was_bare))
     }
 
     /// What the state is sealed on, its keys, and the key's record if it is new.
@@ -152,6 +180,12 @@ pub(super) struct Found {
     pub(super) tags: Vec<[u8; TAG]>,
     warnings: Vec<Warning>,
     overflow: bool,
+    /// The size of the redacted form.
+    shown: u64,
+    /// The mark of a redacted view stands in a sealed place.
+    marked: bool,
+    /// Every sealed place equals its redacted form.
+    all_masked: bool,
     digest: KeyedDigest,
     head_digest: Option<KeyedDigest>,
 }
@@ -169,9 +203,12 @@ impl Work {
             seal_value(&self.keys, &self.binding, hole.kind, &hole.path, token.bytes)
         };
         let values = found.holes.iter().zip(&parts.tokens).map(seal).collect::<Result<Vec<_>, _>>().map_err(unsealable)?;
-        let tag = |value: &Vec<u8>| *value.first_chunk().expect("a sealed value begins with its tag");
+        let masks = masks(&found.holes, &parts);
         Ok(Found {
-            tags: values.iter().map(tag).collect(),
+            shown: parts.text_size + masks.iter().map(|mask| mask.len() as u64).sum::<u64>(),
+            marked: parts.tokens.iter().any(|token| redacted::has_mark(token.bytes)),
+            all_masked: parts.tokens.iter().zip(&masks).all(|(token, mask)| token.bytes == *mask),
+            tags: values.iter().map(|value| tag(value)).collect(),
             values,
             digest: self.keys.document_digest(document),
             head_digest: self.head_keys.as_ref().map(|keys| keys.document_digest(document)),
@@ -199,9 +236,6 @@ impl Work {
             }
         }
         let parts = cut(&self.document, &found.holes).map_err(unsealable)?;
-        let masked = self.masked(&found.holes, &parts, &ordinals);
-        let shown =
-            parts.text_size + found.holes.iter().map(|hole| redacted::mask(hole.kind, &hole.path).len() as u64).sum::<u64>();
         let head = parts.head(found.holes, &ordinals, found.overflow);
         let rules = self.ring.rules();
         let subject = |holder| Subject {
@@ -259,26 +293,13 @@ impl Work {
             seal,
             draft_mac: as_draft,
             stored_size,
-            shown_size: shown,
+            shown_size: found.shown,
             digest: found.digest,
             head_digest: found.head_digest,
             format: found.inspected.format,
             terraform: found.inspected.terraform,
         };
-        Ok(Sealed { content, staged, masked, warnings: found.warnings })
-    }
-
-    /// Whether a redacted form was written back: a place that is or was sealed holds the mark, or every sealed place equals its redacted form
-    /// though not every one of them did before.
-    fn masked(&self, holes: &[Hole], parts: &Cut<'_>, ordinals: &[u32]) -> bool {
-        let marked = parts.tokens.iter().zip(holes).any(|(token, _)| redacted::has_mark(token.bytes));
-        if marked {
-            return true;
-        }
-        let Some(before) = self.before.as_ref().filter(|before| before.key == self.keys.id()) else { return false };
-        let all = parts.tokens.iter().zip(holes).all(|(token, hole)| token.bytes == redacted::mask(hole.kind, &hole.path));
-        let changed = |(hole, ordinal): (&Hole, &u32)| before.places.get(&hole.path).is_some_and(|old| old != ordinal);
-        !holes.is_empty() && all && holes.iter().zip(ordinals).any(changed)
+        Ok(Sealed { content, staged, masked: found.marked, warnings: found.warnings })
     }
 }
 
@@ -291,6 +312,15 @@ pub(super) async fn run<T: Send + 'static>(
         return work();
     }
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(&error.to_string()))?
+}
+
+fn masks(holes: &[Hole], parts: &Cut<'_>) -> Vec<&'static [u8]> {
+    let places: Vec<_> = holes.iter().map(|hole| redacted::Place { kind: hole.kind, path: &hole.path }).collect();
+    redacted::masks(&places, &parts.text)
+}
+
+fn tag(value: &[u8]) -> [u8; TAG] {
+    *value.first_chunk().expect("a sealed value begins with its tag")
 }
 
 fn unsealable(error: SealError) -> Error {

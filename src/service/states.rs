@@ -126,7 +126,7 @@ impl Service {
             (None, Meta::Version(version)) if version.version.0 > 1 => Some(Which::Version(Version(version.version.0 - 1))),
             (None, Meta::Version(_)) => None,
         };
-        let (format, new) = (format_of(&to_meta), self.whole(state, &to_meta).await?);
+        let (format, new) = (to_meta.format(), self.whole(state, &to_meta).await?);
         let nothing = || Arc::new(zeroize::Zeroizing::new(empty_of(format)));
         let old = match from {
             None => nothing(),
@@ -134,8 +134,8 @@ impl Service {
                 // Before a state's first version, and after its deletion, there was nothing.
                 Err(Error::Refused(Refusal::StateNotFound)) => nothing(),
                 Ok(Meta::Version(version)) if version.deleted() => nothing(),
-                Ok(meta) if format_of(&meta) != format => {
-                    return Err(Refusal::FormatDiffers { fixed: format_of(&meta), got: format }.into());
+                Ok(meta) if meta.format() != format => {
+                    return Err(Refusal::FormatDiffers { fixed: meta.format(), got: format }.into());
                 }
                 Ok(meta) => self.whole(state, &meta).await?,
                 Err(error) => return Err(error),
@@ -163,13 +163,6 @@ impl Service {
 /// A history entry is (lease, inner lock id).
 fn same_entry(a: &VersionMeta, b: &VersionMeta) -> bool {
     a.token == b.token && a.inner_lock == b.inner_lock && a.state == b.state && a.origin == b.origin
-}
-
-fn format_of(meta: &Meta) -> Format {
-    match meta {
-        Meta::Version(version) => version.format,
-        Meta::Draft(draft) => draft.format,
-    }
 }
 
 /// What stands for "nothing yet" in a comparison.

@@ -108,6 +108,7 @@ async fn malformed_ids_are_refused() {
             version,
             draft: draft.to_owned(),
             unless_etag: unless_etag.to_owned(),
+            ..Default::default()
         };
         for request in [pull(&word, "", 0), pull("", &word, 0), pull(&"0".repeat(32), "", 1)] {
             refused(api.pull_by(request).await, Code::InvalidArgument, "ARGUMENT_INVALID");

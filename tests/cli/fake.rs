@@ -41,6 +41,8 @@ pub(crate) struct Seen {
     pub(crate) breaks: Vec<BreakRequest>,
     pub(crate) pushes: Vec<(PushOpen, Vec<u8>)>,
     pub(crate) locked: bool,
+    pub(crate) pulls: Vec<PullRequest>,
+    pub(crate) rules: Vec<SetRulesRequest>,
 }
 
 #[derive(Clone, Default)]
@@ -271,7 +273,9 @@ impl StateService for Fake {
             let more = [("draft", "d-7"), ("next", "pull, merge and push again")];
             return Err(refused(Code::Aborted, "VERSION_CONFLICT", "version 5 is current, not 4", &more));
         }
-        Ok(Response::new(PushResponse { version: Some(version(&state)), replayed: false, warnings: Vec::new() }))
+        let warning = Warning { code: "MARK_SHAPE".into(), place: "t.n.attributes".into(), message: "a mark is odd".into() };
+        let warnings = vec![warning; if state == "dev/odd" { 25 } else { 0 }];
+        Ok(Response::new(PushResponse { version: Some(version(&state)), replayed: false, warnings }))
     }
 
     async fn pull(&self, request: Request<PullRequest>) -> Answer<Self::PullStream> {
@@ -287,7 +291,18 @@ impl StateService for Fake {
             let parts = std::iter::once(pull_response::Part::Info(info)).chain(std::iter::repeat_with(chunk).take(24));
             return Ok(Response::new(Box::pin(tokio_stream::iter(parts.map(|part| Ok(PullResponse { part: Some(part) }))))));
         }
-        let info = PullInfo { version: Some(version(&request.state)), unchanged, size, draft: None };
+        let view = request.view();
+        self.seen.lock().unwrap().pulls.push(request.clone());
+        let masked = if view == View::Redacted { 30 } else { 0 };
+        let info = PullInfo {
+            version: Some(version(&request.state)),
+            unchanged,
+            size,
+            view: view.into(),
+            masked: (0..masked).map(|n| format!("outputs.o{n}.value")).collect(),
+            signer: if view == View::Sealed { "lhs1fake".into() } else { String::new() },
+            ..PullInfo::default()
+        };
         let mut parts = vec![pull_response::Part::Info(info)];
         if request.state == "dev/cut" {
             parts.push(pull_response::Part::Chunk(Chunk { data: DOCUMENT[..4].into() }));
@@ -307,7 +322,11 @@ impl StateService for Fake {
     }
 
     async fn show(&self, request: Request<ShowRequest>) -> Answer<ShowResponse> {
-        Ok(Response::new(ShowResponse { version: Some(version(&request.into_inner().state)), draft: None }))
+        let ShowRequest { state, why, .. } = request.into_inner();
+        let place = SealedPlace { place: "outputs.o.value".into(), reason: "mark".into() };
+        let sealed: Vec<_> = std::iter::once(place).filter(|_| why).collect();
+        let sealed_count = sealed.len() as u64 * 2;
+        Ok(Response::new(ShowResponse { version: Some(version(&state)), sealed, sealed_count, ..ShowResponse::default() }))
     }
 
     async fn diff(&self, _: Request<DiffRequest>) -> Answer<DiffResponse> {
@@ -359,7 +378,24 @@ impl EnvironmentService for Fake {
     }
 
     async fn get(&self, request: Request<GetEnvironmentRequest>) -> Answer<Environment> {
-        Ok(Response::new(Environment { name: request.into_inner().name, ..Environment::default() }))
+        let name = request.into_inner().name;
+        Ok(Response::new(Environment { name, signer: "lhs1fake".into(), identity: 2, ..Environment::default() }))
+    }
+
+    async fn get_rules(&self, _: Request<GetRulesRequest>) -> Answer<Rules> {
+        let tries = self.seen.lock().unwrap().rules.len() as u64;
+        Ok(Response::new(Rules { revision: 6 + tries, rules: vec!["except *:tags.**".into()] }))
+    }
+
+    /// The first try is too late: somebody else was quicker.
+    async fn set_rules(&self, request: Request<SetRulesRequest>) -> Answer<Rules> {
+        let request = request.into_inner();
+        let mut seen = self.seen.lock().unwrap();
+        seen.rules.push(request.clone());
+        match seen.rules.len() {
+            1 => Err(refused(Code::Aborted, "KEYS_MOVED", "the rules have moved", &[("next", "try again")])),
+            _ => Ok(Response::new(Rules { revision: request.revision + 1, rules: request.rules })),
+        }
     }
 
     async fn set(&self, request: Request<SetEnvironmentRequest>) -> Answer<Environment> {

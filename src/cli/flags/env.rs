@@ -33,6 +33,9 @@ pub(crate) enum EnvCommand {
         #[command(flatten)]
         settings: SettingsFlags,
     },
+    /// Rules on what is sealed, besides those that are shipped
+    #[command(subcommand)]
+    Rules(RulesCommand),
     /// Grant no new leases in an environment or on a state
     Freeze {
         /// ENV or ENV/PATH
@@ -56,6 +59,31 @@ pub(crate) enum EnvCommand {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// List the rules
+    List {
+        /// Environment
+        name: String,
+    },
+    /// Add rules: they apply from the next write on, and to redacted reads
+    Add {
+        /// Environment
+        name: String,
+        /// Such as 'seal aws_instance:user_data' or 'except *:tags.**'
+        #[arg(required = true, value_name = "RULE")]
+        rules: Vec<String>,
+    },
+    /// Take rules back
+    Remove {
+        /// Environment
+        name: String,
+        /// Rules as `list` prints them
+        #[arg(required = true, value_name = "RULE")]
+        rules: Vec<String>,
     },
 }
 

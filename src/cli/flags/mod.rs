@@ -7,6 +7,7 @@ pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod server;
 pub(crate) mod state;
+pub(crate) mod unseal;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -80,6 +81,8 @@ pub(crate) enum Command {
     /// Keys of environments: what there is, and how they are replaced
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Open a sealed view with the identity it is sealed to, without a server
+    Unseal(unseal::UnsealFlags),
     /// Print what happens, from now on or after a cursor
     Watch(WatchFlags),
     /// Make the master key of a new data directory

@@ -19,6 +19,8 @@ pub(crate) enum StateCommand {
     Push(PushFlags),
     /// Print a document, or write it to a file
     Pull(PullFlags),
+    /// Print the outputs of a Terraform or Pulumi state as JSON
+    Outputs(OutputsFlags),
     /// List the versions of a state, newest first
     History {
         /// ENV/PATH
@@ -37,6 +39,9 @@ pub(crate) enum StateCommand {
         /// Version [default: the current one]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         version: Option<u64>,
+        /// Also which places are sealed, and why
+        #[arg(long)]
+        why: bool,
     },
     /// Show what changed, by name, never by value
     Diff {
@@ -105,6 +110,9 @@ pub(crate) enum DraftsCommand {
         state: String,
         /// Draft
         draft: String,
+        /// Also which places are sealed, and why
+        #[arg(long)]
+        why: bool,
     },
     /// Show what a draft would change
     Diff {
@@ -182,6 +190,36 @@ pub(crate) struct PullFlags {
     /// Write nothing if this etag is still the current one
     #[arg(long, value_name = "ETAG")]
     pub(crate) unless_etag: Option<String>,
+    /// How to read it
+    #[arg(long, value_enum, default_value_t = ViewFlag::Full)]
+    pub(crate) view: ViewFlag,
+    /// With `--view sealed`: age recipient to seal to
+    #[arg(long, value_name = "age1…", required_if_eq("view", "sealed"))]
+    pub(crate) recipient: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ViewFlag {
+    /// The bytes that were written
+    Full,
+    /// Readable by stock tools, without secrets
+    Redacted,
+    /// The outputs, opened, as JSON
+    Outputs,
+    /// Sealed to `--recipient`, for `leasehold unseal`
+    Sealed,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutputsFlags {
+    /// ENV/PATH
+    pub(crate) state: String,
+    /// Version [default: the current one]
+    #[arg(long, value_name = "N", conflicts_with = "draft", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) version: Option<u64>,
+    /// A draft instead of a version
+    #[arg(long, value_name = "DRAFT")]
+    pub(crate) draft: Option<String>,
 }
 
 /// What must be current for a write to count.

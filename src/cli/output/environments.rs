@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Show, span, time, wide};
-use crate::pb::v1::{Environment, Settings};
+use super::{Out, Show, nonzero, print, span, time, wide};
+use crate::cli::failure::Failure;
+use crate::pb::v1::{Environment, Rules, Settings};
 
 impl Show for Environment {
     const HEAD: &'static [&'static str] = &["NAME", "STATES", "FROZEN", "CREATED"];
@@ -22,6 +23,9 @@ impl Show for Environment {
             ("states", self.states.to_string()),
             ("frozen", self.frozen.clone()),
             ("created", time(self.created_unix_ms)),
+            ("signer", self.signer.clone()),
+            ("recovery", self.recovery.join(" ")),
+            ("identity", nonzero(self.identity.into())),
             ("lock delay", duration(settings.lock_delay_ms)),
             ("default ttl", duration(settings.default_ttl_ms)),
             ("max tickets", or_empty(settings.max_tickets.map(|n| n.to_string()))),
@@ -41,7 +45,20 @@ impl Show for Environment {
             "frozen": self.frozen,
             "states": wide(self.states),
             "created_unix_ms": wide(self.created_unix_ms),
+            "signer": self.signer,
+            "recovery": self.recovery,
+            "identity": self.identity,
         })
+    }
+}
+
+impl Out {
+    /// Rules, one a line as they are written.
+    pub(crate) fn rules(self, rules: &Rules) -> Result<(), Failure> {
+        if self.is_json() {
+            return self.card(&[], || json!({ "revision": wide(rules.revision), "rules": rules.rules }));
+        }
+        rules.rules.iter().try_for_each(|rule| print(&format!("{rule}\n")))
     }
 }
 

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::{Show, nonzero, time, wide, word};
 use crate::pb::v1::change::Kind;
-use crate::pb::v1::{Change, DraftInfo, Expect, Format, HistoryEntry, Origin, PullInfo, PushResponse, VersionInfo};
+use crate::pb::v1::{
+    Change, DraftInfo, Expect, Format, HistoryEntry, Origin, PullInfo, PushResponse, SealedPlace, ShowResponse, VersionInfo,
+    Warning,
+};
 
 impl Show for VersionInfo {
     const HEAD: &'static [&'static str] = &["STATE", "VERSION", "FORMAT", "SERIAL", "SIZE", "WRITTEN", "BY", "NOTE"];
@@ -214,7 +217,60 @@ impl Show for PushResponse {
     }
 
     fn json(&self) -> Value {
-        json!({ "version": self.version.as_ref().map(Show::json), "replayed": self.replayed })
+        json!({
+            "version": self.version.as_ref().map(Show::json),
+            "replayed": self.replayed,
+            "warnings": self.warnings.iter().map(warning).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Show for ShowResponse {
+    const HEAD: &'static [&'static str] = VersionInfo::HEAD;
+
+    fn row(&self) -> Vec<String> {
+        self.version.as_ref().map(Show::row).unwrap_or_default()
+    }
+
+    fn card(&self) -> Vec<(&'static str, String)> {
+        let mut card = match (&self.version, &self.draft) {
+            (_, Some(draft)) => draft.card(),
+            (Some(version), None) => version.card(),
+            (None, None) => Vec::new(),
+        };
+        if self.overflow {
+            card.push((
+                "overflow",
+                "more secrets than are searched for: every string that is not structure is sealed".to_owned(),
+            ));
+        }
+        card
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "version": self.version.as_ref().map(Show::json),
+            "draft": self.draft.as_ref().map(Show::json),
+            "sealed": self.sealed.iter().map(Show::json).collect::<Vec<_>>(),
+            "sealed_count": wide(self.sealed_count),
+            "overflow": self.overflow,
+        })
+    }
+}
+
+impl Show for SealedPlace {
+    const HEAD: &'static [&'static str] = &["WHY", "PLACE"];
+
+    fn row(&self) -> Vec<String> {
+        vec![self.reason.clone(), self.place.clone()]
+    }
+
+    fn card(&self) -> Vec<(&'static str, String)> {
+        vec![("place", self.place.clone()), ("why", self.reason.clone())]
+    }
+
+    fn json(&self) -> Value {
+        json!({ "place": self.place, "reason": self.reason })
     }
 }
 
@@ -243,12 +299,20 @@ impl Show for PullInfo {
             "draft": self.draft.as_ref().map(Show::json),
             "unchanged": self.unchanged,
             "size": wide(self.size),
+            "view": word(self.view().as_str_name(), "VIEW_"),
+            "masked": self.masked,
+            "masked_truncated": self.masked_truncated,
+            "signer": self.signer,
         })
     }
 }
 
 fn format(format: Format) -> String {
     word(format.as_str_name(), "FORMAT_")
+}
+
+fn warning(warning: &Warning) -> Value {
+    json!({ "code": warning.code, "place": warning.place, "message": warning.message })
 }
 
 fn expect(expect: &Expect) -> Value {

@@ -1,6 +1,6 @@
 //! `state drafts`.
 
-use super::{expected, show_diff};
+use super::{expected, show, show_diff};
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::flags::state::DraftsCommand;
@@ -13,10 +13,7 @@ pub(crate) async fn drafts(context: &Context, command: DraftsCommand) -> Result<
     let Context { client, out, .. } = context;
     match command {
         DraftsCommand::List { state, all } => out.list(&client.drafts(&state, all).await?),
-        DraftsCommand::Show { state, draft } => {
-            let shown = client.show(&state, &Which::Draft(draft)).await?;
-            out.one(&shown.draft.unwrap_or_default())
-        }
+        DraftsCommand::Show { state, draft, why } => show(context, &state, &Which::Draft(draft), why).await,
         DraftsCommand::Diff { state, draft, from } => {
             let sides = DiffSides { from, to: Which::Draft(draft) };
             show_diff(context, &client.diff(&state, &sides).await?)

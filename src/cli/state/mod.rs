@@ -18,10 +18,10 @@ pub(crate) async fn state(context: &Context, command: StateCommand) -> Result<()
         StateCommand::List { prefix, deleted } => out.list(&client.states(&prefix, deleted).await?),
         StateCommand::Push(flags) => push::push(context, flags).await,
         StateCommand::Pull(flags) => pull::pull(context, flags).await,
+        StateCommand::Outputs(flags) => pull::outputs(context, flags).await,
         StateCommand::History { state, all, limit } => out.list(&client.history(&state, all, limit).await?),
-        StateCommand::Show { state, version } => {
-            let shown = client.show(&state, &version.map_or(Which::Current, Which::Version)).await?;
-            out.one(&shown.version.unwrap_or_default())
+        StateCommand::Show { state, version, why } => {
+            show(context, &state, &version.map_or(Which::Current, Which::Version), why).await
         }
         StateCommand::Diff { state, from, to } => {
             let sides = DiffSides { from, to: to.map_or(Which::Current, Which::Version) };
@@ -47,6 +47,28 @@ pub(crate) async fn state(context: &Context, command: StateCommand) -> Result<()
             note(format!("{purged} versions of {state} have no bytes any more"));
             Ok(())
         }
+    }
+}
+
+async fn show(context: &Context, state: &str, which: &Which, why: bool) -> Result<(), Failure> {
+    let Context { client, out, .. } = context;
+    if why {
+        let shown = client.show_why(state, which).await?;
+        out.one(&shown)?;
+        if out.is_json() {
+            return Ok(());
+        }
+        note(match (shown.sealed_count, shown.sealed.len() as u64) {
+            (0, _) => "nothing is sealed in it".to_owned(),
+            (count, listed) if listed < count => format!("{count} sealed places, of which the first {listed}:"),
+            (count, _) => format!("{count} sealed places:"),
+        });
+        return out.list(&shown.sealed);
+    }
+    let shown = client.show(state, which).await?;
+    match (shown.version, shown.draft) {
+        (_, Some(draft)) => out.one(&draft),
+        (version, None) => out.one(&version.unwrap_or_default()),
     }
 }
 

@@ -1,25 +1,26 @@
 //! `state pull`.
 
-use std::path::{Path, PathBuf};
-
-use tokio::fs::{File, OpenOptions};
-
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::flags::state::PullFlags;
+use crate::cli::flags::state::{OutputsFlags, PullFlags, ViewFlag};
 use crate::cli::output::note;
 use crate::cli::progress::Bar;
+use crate::cli::replacement::Replacement;
 use crate::client::{PullAsk, Which};
+use crate::pb::v1::{PullInfo, View};
 
 pub(crate) async fn pull(context: &Context, flags: PullFlags) -> Result<(), Failure> {
     let ask = PullAsk {
         state: flags.state,
-        which: match (flags.version, flags.draft) {
-            (_, Some(draft)) => Which::Draft(draft),
-            (Some(version), None) => Which::Version(version),
-            (None, None) => Which::Current,
-        },
+        which: which(flags.version, flags.draft),
         unless_etag: flags.unless_etag.unwrap_or_default(),
+        view: match flags.view {
+            ViewFlag::Full => View::Full,
+            ViewFlag::Redacted => View::Redacted,
+            ViewFlag::Outputs => View::Outputs,
+            ViewFlag::Sealed => View::Sealed,
+        },
+        recipient: flags.recipient.unwrap_or_default(),
     };
     let mut bar = Bar::new("pulling");
     let on_progress = |progress| bar.show(progress);
@@ -28,6 +29,7 @@ pub(crate) async fn pull(context: &Context, flags: PullFlags) -> Result<(), Fail
         if info.unchanged {
             note("unchanged: the etag is still the current one");
         }
+        tell(&info);
         return Ok(());
     };
     let mut file = Replacement::create(&path).await?;
@@ -36,47 +38,40 @@ pub(crate) async fn pull(context: &Context, flags: PullFlags) -> Result<(), Fail
     if !info.unchanged {
         file.commit().await?;
     }
+    if !context.out.is_json() {
+        tell(&info);
+    }
     context.out.one(&info)
 }
 
-/// A new content for a file, which takes its place at once or not at all, readable by its owner only.
-struct Replacement {
-    file: File,
-    path: PathBuf,
-    temporary: PathBuf,
-    committed: bool,
+/// `state outputs`.
+pub(crate) async fn outputs(context: &Context, flags: OutputsFlags) -> Result<(), Failure> {
+    let ask = PullAsk { state: flags.state, which: which(flags.version, flags.draft), view: View::Outputs, ..PullAsk::default() };
+    context.client.pull(&ask, &mut tokio::io::stdout(), |_| ()).await?;
+    Ok(())
 }
 
-impl Replacement {
-    async fn create(path: &Path) -> Result<Self, Failure> {
-        let name =
-            path.file_name().ok_or_else(|| Failure::usage(format!("{} is not a file name", path.display()), "name a file"))?;
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}.part", uuid::Uuid::now_v7()));
-        let temporary = path.with_file_name(hidden);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).await;
-        let file = file.map_err(|cause| cannot(path, &cause))?;
-        Ok(Self { file, path: path.to_owned(), temporary, committed: false })
-    }
-
-    async fn commit(mut self) -> Result<(), Failure> {
-        self.file.sync_all().await.map_err(|cause| cannot(&self.path, &cause))?;
-        tokio::fs::rename(&self.temporary, &self.path).await.map_err(|cause| cannot(&self.path, &cause))?;
-        self.committed = true;
-        Ok(())
+fn which(version: Option<u64>, draft: Option<String>) -> Which {
+    match (version, draft) {
+        (_, Some(draft)) => Which::Draft(draft),
+        (Some(version), None) => Which::Version(version),
+        (None, None) => Which::Current,
     }
 }
 
-impl Drop for Replacement {
-    fn drop(&mut self) {
-        if !self.committed {
-            // It holds a part of a document, or nothing.
-            let _ = std::fs::remove_file(&self.temporary);
-        }
+/// What the reader of a view should know of it.
+fn tell(info: &PullInfo) {
+    /// More than these nobody reads at a terminal; `--output json` has them.
+    const SHOWN: usize = 20;
+    for place in info.masked.iter().take(SHOWN) {
+        note(format!("masked: {place}"));
     }
-}
-
-fn cannot(path: &Path, cause: &std::io::Error) -> Failure {
-    Failure::local(format!("{} cannot be written: {cause}", path.display()), "check the path, its permissions and free space")
+    match (info.masked.len().saturating_sub(SHOWN), info.masked_truncated) {
+        (_, true) => note("masked: … and more"),
+        (0, false) => {}
+        (more, false) => note(format!("masked: … and {more} more")),
+    }
+    if !info.signer.is_empty() {
+        note(format!("signed by {}; `leasehold unseal --trust KEY` opens it", info.signer));
+    }
 }

@@ -11,7 +11,7 @@ use crate::cli::hold::under_lease;
 use crate::cli::output::note;
 use crate::cli::progress::Bar;
 use crate::client::{PushAsk, Source};
-use crate::pb::v1::Format;
+use crate::pb::v1::{Format, Warning};
 
 pub(crate) async fn push(context: &Context, flags: PushFlags) -> Result<(), Failure> {
     // Before the lease: nobody should wait for a person who types.
@@ -43,7 +43,20 @@ pub(crate) async fn push(context: &Context, flags: PushFlags) -> Result<(), Fail
         note(format!("      leasehold state drafts promote {state} {draft}   make it the current version"));
         note(format!("      leasehold state drafts discard {state} {draft}   give it up"));
     }
-    context.out.one(&pushed?)
+    let pushed = pushed?;
+    warn(&pushed.warnings);
+    context.out.one(&pushed)
+}
+
+/// What could not be sealed as it should. Places are named, and never what stands there.
+fn warn(warnings: &[Warning]) {
+    const SHOWN: usize = 20;
+    for warning in warnings.iter().take(SHOWN) {
+        note(format!("warning: {}: {} [{}]", warning.place, warning.message, warning.code));
+    }
+    if warnings.len() > SHOWN {
+        note(format!("warning: … and {} more", warnings.len() - SHOWN));
+    }
 }
 
 async fn open(file: &Path) -> Result<Source, Failure> {

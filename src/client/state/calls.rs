@@ -73,8 +73,20 @@ impl Client {
     /// # Errors
     /// [`Error::NotFound`] if there is no such state, version or draft.
     pub async fn show(&self, state: &str, which: &Which) -> Result<ShowResponse, Error> {
+        self.show_with(state, which, false).await
+    }
+
+    /// The same with what is sealed in it, and why.
+    ///
+    /// # Errors
+    /// Those of [`Client::show`]; or the version's bytes are gone.
+    pub async fn show_why(&self, state: &str, which: &Which) -> Result<ShowResponse, Error> {
+        self.show_with(state, which, true).await
+    }
+
+    async fn show_with(&self, state: &str, which: &Which, why: bool) -> Result<ShowResponse, Error> {
         let (version, draft) = which.parts();
-        let message = ShowRequest { state: state.to_owned(), version, draft };
+        let message = ShowRequest { state: state.to_owned(), version, draft, why };
         self.unary(message, |channel, request| async move { service(channel).show(request).await }).await
     }
 

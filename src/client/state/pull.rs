@@ -9,7 +9,7 @@ use crate::client::error::may_retry;
 use crate::client::retry::Backoff;
 use crate::client::{Client, Error, clock};
 use crate::pb::v1::pull_response::Part;
-use crate::pb::v1::{PullInfo, PullRequest};
+use crate::pb::v1::{PullInfo, PullRequest, View};
 
 /// What to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub struct PullAsk {
     pub which: Which,
     /// Send no document if the current etag is this one.
     pub unless_etag: String,
+    /// How it is read; in full if nothing is said.
+    pub view: View,
+    /// With [`View::Sealed`]: the age recipient to seal to.
+    pub recipient: String,
 }
 
 impl Client {
@@ -60,7 +64,8 @@ impl Client {
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<PullInfo, Failed> {
         let (version, draft) = ask.which.parts();
-        let message = PullRequest { state: ask.state.clone(), version, draft, unless_etag: ask.unless_etag.clone() };
+        let PullAsk { state, unless_etag, view, recipient, .. } = ask.clone();
+        let message = PullRequest { state, version, draft, unless_etag, view: view.into(), recipient };
         let mut stream = service(self.channel.clone()).pull(self.request(message)).await?.into_inner();
         let Some(Part::Info(info)) = stream.message().await?.and_then(|message| message.part) else {
             return Err(Failed::Here(Error::fault("the server sent a document without saying which")));

@@ -114,6 +114,25 @@ impl Sealed {
         self.list.get(self.next).is_some_and(|hit| hit.span.start <= at)
     }
 
+    /// Why the value that starts there is sealed, if it is one of these. Places are asked for in order.
+    pub(super) fn at(&mut self, start: u32) -> Option<Reason> {
+        while self.list.get(self.next).is_some_and(|hit| hit.span.start < start) {
+            self.next += 1;
+        }
+        self.list.get(self.next).filter(|hit| hit.span.start == start).map(|hit| hit.reason)
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// From the first on again.
+    pub(super) fn rewound(&mut self) -> &mut Self {
+        self.next = 0;
+        self
+    }
+
     /// These and others.
     pub(super) fn with(mut self, mut other: Hits) -> Sealed {
         self.list.append(&mut other.list);

@@ -59,7 +59,7 @@ struct State {
     before: Option<u32>,
     /// It stands under a name that means a secret, as an array.
     is_named: bool,
-    /// It tells of the type of a value, with the names of attributes in it.
+    /// It tells of the type of a value, beside it: the names in there are those of the value's keys, and say nothing of their types.
     is_type: bool,
     special: Option<Special>,
 }
@@ -125,8 +125,8 @@ impl<'a> Known<'a> {
             state.rules = self.rules_below(stack, frame, place, around);
         }
         state.is_named = place.key.is_none() && around.is_named;
-        state.is_type = around.is_type
-            || (around.special == Some(Special::Wrapper) && place.key.is_some_and(|key| *key.text(stack.document) == *b"type"));
+        let is_key = |name: &[u8]| place.key.is_some_and(|key| *key.text(stack.document) == *name);
+        state.is_type = around.is_type || (around.special == Some(Special::Wrapper) && is_key(b"type"));
         if !around.marks.is_empty() && self.marked.is_none() {
             let key = place.key.map(|key| key.text(stack.document));
             let is_wrapped = key.as_deref() == Some(b"value") && around.special == Some(Special::Wrapper);
@@ -258,7 +258,8 @@ impl<'a> Known<'a> {
     /// Whether the name under which a value stands means a secret.
     fn is_named(&mut self, stack: &Stack<'_>, place: Place) -> bool {
         let (Some(key), Some(frame)) = (place.key, stack.frames.last()) else { return false };
-        if !self.search.switches.rules || !place.role.is_content() {
+        let is_type = self.states.last().is_some_and(|around| around.is_type);
+        if !self.search.switches.rules || !place.role.is_content() || is_type {
             return false;
         }
         let name = key.text(stack.document);

@@ -8,6 +8,7 @@
 //! | `survey` | checks the JSON; what has to be known of objects before their parts |
 //! | `known` | marks (`marks`), rules (`names`, `shapes`, `patterns`), places sealed before (`before`): hits and `seeds` |
 //! | `spread` | looks for the seeds (`index`) in all texts and what they encode (`decode`) |
+//! | `pairs` | keeps a value and the type beside it together |
 //! | `hits` | sorts what was found, and gives it paths (`walk`, `roles`) |
 
 mod before;
@@ -18,6 +19,7 @@ mod known;
 mod lists;
 mod marks;
 mod names;
+mod pairs;
 mod patterns;
 mod roles;
 mod seeds;
@@ -31,6 +33,7 @@ use std::{collections::HashSet, sync::LazyLock};
 use self::{
     hits::Hits,
     known::Known,
+    pairs::Pairs,
     seeds::Seeds,
     spread::{Everything, Spread},
     survey::Survey,
@@ -184,6 +187,15 @@ fn attempt(document: &[u8], search: &Search<'_>, survey: &Survey, coarse: bool) 
             return Ok(None);
         }
         sealed = sealed.with(everything.hits);
+    }
+    if !sealed.is_empty() {
+        let mut pairs = Pairs::new(survey, &mut sealed, coarse);
+        walk(document, search.format, &mut pairs)?;
+        let more = pairs.hits;
+        if more.is_too_many() {
+            return Ok(None);
+        }
+        sealed = sealed.with(more);
     }
     if overflow {
         warnings.0.truncate(MAX_WARNINGS - 1);

@@ -13,6 +13,7 @@ use crate::domain::names::{Labels, NameError, Prefix};
 use crate::domain::settings::SettingsChange;
 use crate::pb::v1 as pb;
 use crate::service::Error;
+use crate::service::views::View;
 
 /// The most rows a page has.
 const PAGE: u32 = 1000;
@@ -38,7 +39,7 @@ pub(super) fn id<T: std::str::FromStr>(text: &str, what: &'static str) -> Result
 }
 
 /// Numbers of ours stay below 2^63, so that every store can hold them.
-fn number(number: u64) -> Result<u64, Status> {
+pub(super) fn number(number: u64) -> Result<u64, Status> {
     if number >> 63 == 0 { Ok(number) } else { Err(argument("there is no such number", "pass numbers as the server gave them")) }
 }
 
@@ -82,6 +83,21 @@ pub(super) fn format(format: i32) -> Result<Option<Format>, Status> {
         Ok(pb::Format::Opaque) => Some(Format::Opaque),
         Err(_) => return Err(argument("there is no such format", "terraform, pulumi, json or opaque")),
     })
+}
+
+/// How a document is read; a recipient goes with `sealed` alone.
+pub(super) fn view(view: i32, recipient: String) -> Result<View, Status> {
+    let view = match pb::View::try_from(view) {
+        Ok(pb::View::Sealed) => return Ok(View::Sealed(recipient)),
+        Ok(pb::View::Unspecified | pb::View::Full) => View::Full,
+        Ok(pb::View::Redacted) => View::Redacted,
+        Ok(pb::View::Outputs) => View::Outputs,
+        Err(_) => return Err(argument("there is no such view", "full, redacted, outputs or sealed")),
+    };
+    match recipient.is_empty() {
+        true => Ok(view),
+        false => Err(argument("a recipient goes with the view `sealed` alone", "leave it out, or ask for `sealed`")),
+    }
 }
 
 pub(super) fn labels(labels: Option<pb::Labels>) -> Result<Labels, Status> {

@@ -10,10 +10,13 @@ use crate::domain::format::Format;
 use crate::domain::lock::{End, Holder, LockRow, Mode, Ticket};
 use crate::domain::names::{EnvironmentName, Labels, StateName};
 use crate::domain::refusal::HeldBy;
+use crate::domain::rules::SealRules;
 use crate::domain::time::StoreTime;
 use crate::pb::v1 as pb;
+use crate::service::environments::PublicKeys;
 use crate::service::leases::Granted;
 use crate::service::push::{Warning, WarningKind};
+use crate::service::views::View;
 
 pub(super) fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
@@ -40,7 +43,7 @@ pub(super) fn labels(labels: Labels) -> pb::Labels {
     pb::Labels { who, host, pid, run_url, commit }
 }
 
-pub(super) fn environment(environment: Environment, states: u64) -> pb::Environment {
+pub(super) fn environment(environment: Environment, states: u64, keys: PublicKeys) -> pb::Environment {
     let settings = environment.settings;
     pb::Environment {
         name: environment.name.into(),
@@ -58,7 +61,23 @@ pub(super) fn environment(environment: Environment, states: u64) -> pb::Environm
         frozen: environment.frozen.map(String::from).unwrap_or_default(),
         states,
         created_unix_ms: environment.created.0,
+        signer: keys.signer,
+        recovery: keys.recovery,
+        identity: keys.identity,
     }
+}
+
+pub(super) fn view(view: &View) -> i32 {
+    match view {
+        View::Full => pb::View::Full.into(),
+        View::Redacted => pb::View::Redacted.into(),
+        View::Outputs => pb::View::Outputs.into(),
+        View::Sealed(_) => pb::View::Sealed.into(),
+    }
+}
+
+pub(super) fn rules(rules: &SealRules) -> pb::Rules {
+    pb::Rules { revision: rules.revision(), rules: rules.rules().iter().map(ToString::to_string).collect() }
 }
 
 pub(super) fn granted(granted: Granted) -> pb::Granted {

@@ -3,9 +3,11 @@
 use tonic::{Request, Response, Status};
 
 use super::{Door, decode, encode, status};
+use crate::domain::environment::Environment;
 use crate::pb::v1 as pb;
 use crate::pb::v1::environment_service_server::EnvironmentService;
-use crate::service::environments::{Recovery, Target};
+use crate::service::environments::{PublicKeys, Recovery, Target};
+use crate::service::{Caller, Error};
 
 fn target(text: &str) -> Result<Target, Status> {
     match text.contains('/') {
@@ -22,7 +24,8 @@ impl EnvironmentService for Door {
         let (id, name) = (decode::request_id(&request_id)?, decode::name(&name)?);
         let recovery = Recovery { recipients: recovery, none: no_recovery };
         let made = self.service.create_environment(&caller, id, name, decode::settings(settings), recovery).await;
-        made.map(|made| Response::new(encode::environment(made, 0))).map_err(|error| status::of(&error))
+        let made = made.map_err(|error| status::of(&error))?;
+        Ok(Response::new(self.shown(&caller, made, 0).await?))
     }
 
     async fn list(
@@ -31,7 +34,10 @@ impl EnvironmentService for Door {
     ) -> Result<Response<pb::ListEnvironmentsResponse>, Status> {
         let caller = self.caller(&request)?;
         let found = self.service.environments(&caller, None).await.map_err(|error| status::of(&error))?;
-        let environments = found.into_iter().map(|(environment, states)| encode::environment(environment, states)).collect();
+        let mut environments = Vec::with_capacity(found.len());
+        for (environment, states) in found {
+            environments.push(self.shown(&caller, environment, states).await?);
+        }
         Ok(Response::new(pb::ListEnvironmentsResponse { environments }))
     }
 
@@ -39,8 +45,8 @@ impl EnvironmentService for Door {
         let caller = self.caller(&request)?;
         let name = decode::name(&request.get_ref().name)?;
         let found = self.service.environments(&caller, Some(name)).await.map_err(|error| status::of(&error))?;
-        let (environment, states) = found.into_iter().next().ok_or_else(|| status::of(&crate::service::Error::Internal))?;
-        Ok(Response::new(encode::environment(environment, states)))
+        let (environment, states) = found.into_iter().next().ok_or_else(|| status::of(&Error::Internal))?;
+        Ok(Response::new(self.shown(&caller, environment, states).await?))
     }
 
     async fn set(&self, request: Request<pb::SetEnvironmentRequest>) -> Result<Response<pb::Environment>, Status> {
@@ -49,7 +55,7 @@ impl EnvironmentService for Door {
         let (id, name) = (decode::request_id(&request_id)?, decode::name(&name)?);
         let set = self.service.set_environment(&caller, id, name, decode::settings(settings)).await;
         let (set, states) = set.map_err(|error| status::of(&error))?;
-        Ok(Response::new(encode::environment(set, states)))
+        Ok(Response::new(self.shown(&caller, set, states).await?))
     }
 
     async fn freeze(&self, request: Request<pb::FreezeRequest>) -> Result<Response<pb::FreezeResponse>, Status> {
@@ -77,5 +83,31 @@ impl EnvironmentService for Door {
         let (id, name) = (decode::request_id(&request_id)?, decode::name(&name)?);
         let states = self.service.delete_environment(&caller, id, name, force).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(pb::DeleteEnvironmentResponse { states }))
+    }
+
+    async fn get_rules(&self, request: Request<pb::GetRulesRequest>) -> Result<Response<pb::Rules>, Status> {
+        let caller = self.caller(&request)?;
+        let name = decode::name(&request.get_ref().name)?;
+        let rules = self.service.rules(&caller, &name).await.map_err(|error| status::of(&error))?;
+        Ok(Response::new(encode::rules(&rules)))
+    }
+
+    async fn set_rules(&self, request: Request<pb::SetRulesRequest>) -> Result<Response<pb::Rules>, Status> {
+        let caller = self.caller(&request)?;
+        let pb::SetRulesRequest { name, request_id, revision, rules } = request.into_inner();
+        let (id, name) = (decode::request_id(&request_id)?, decode::name(&name)?);
+        let set = self.service.set_rules(&caller, id, name, decode::number(revision)?, &rules).await;
+        Ok(Response::new(encode::rules(&set.map_err(|error| status::of(&error))?)))
+    }
+}
+
+impl Door {
+    /// An environment with what others may know of its keys; if it is gone in between, without.
+    async fn shown(&self, caller: &Caller, environment: Environment, states: u64) -> Result<pb::Environment, Status> {
+        let keys = match self.service.public_keys(caller, &environment.name).await {
+            Err(Error::Refused(_)) => PublicKeys::default(),
+            keys => keys.map_err(|error| status::of(&error))?,
+        };
+        Ok(encode::environment(environment, states, keys))
     }
 }

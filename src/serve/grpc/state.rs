@@ -12,6 +12,7 @@ use crate::pb::v1::state_service_server::StateService;
 use crate::service::pull::{Meta, Pulled, Which};
 use crate::service::push::{Push, Written};
 use crate::service::rewrite::Under;
+use crate::service::views::SealedPlaces;
 use crate::service::{Caller, Error};
 
 #[tonic::async_trait]
@@ -43,17 +44,27 @@ impl StateService for Door {
 
     async fn pull(&self, request: Request<pb::PullRequest>) -> Result<Response<Self::PullStream>, Status> {
         let caller = self.caller(&request)?;
-        let pb::PullRequest { state, version, draft, unless_etag } = request.into_inner();
+        let pb::PullRequest { state, version, draft, unless_etag, view, recipient } = request.into_inner();
         let state: StateName = decode::name(&state)?;
         let unless = match unless_etag.is_empty() {
             true => None,
             false => Some(decode::id(&unless_etag, "the etag is malformed")?),
         };
-        let pulled = self.service.pull(&caller, &state, which(version, &draft)?, unless).await;
-        let Pulled { meta, document } = pulled.map_err(|error| status::of(&error))?;
+        let view = decode::view(view, recipient)?;
+        let pulled = self.service.pull(&caller, &state, which(version, &draft)?, unless, &view).await;
+        let Pulled { meta, document, masked, signer } = pulled.map_err(|error| status::of(&error))?;
         let (version, draft) = encode_meta(&state.environment, meta);
         let size = document.as_ref().map_or(0, |(size, _)| *size);
-        let info = pb::PullInfo { version, draft, unchanged: document.is_none(), size };
+        let info = pb::PullInfo {
+            version,
+            draft,
+            unchanged: document.is_none(),
+            size,
+            view: encode::view(&view),
+            masked: masked.paths,
+            masked_truncated: masked.truncated,
+            signer: signer.unwrap_or_default(),
+        };
         let first = pb::PullResponse { part: Some(pb::pull_response::Part::Info(info)) };
         let first = futures_util::stream::iter([Ok(first)]);
         let Some((_, pieces)) = document else { return Ok(Response::new(Box::pin(first))) };
@@ -94,11 +105,18 @@ impl StateService for Door {
 
     async fn show(&self, request: Request<pb::ShowRequest>) -> Result<Response<pb::ShowResponse>, Status> {
         let caller = self.caller(&request)?;
-        let pb::ShowRequest { state, version, draft } = request.into_inner();
-        let state: StateName = decode::name(&state)?;
-        let meta = self.service.show(&caller, &state, which(version, &draft)?).await.map_err(|error| status::of(&error))?;
+        let pb::ShowRequest { state, version, draft, why } = request.into_inner();
+        let (state, which): (StateName, _) = (decode::name(&state)?, which(version, &draft)?);
+        let meta = self.service.show(&caller, &state, which).await.map_err(|error| status::of(&error))?;
+        let SealedPlaces { places, count, overflow } = match why {
+            true => self.service.sealed_places(&caller, &state, which).await.map_err(|error| status::of(&error))?,
+            false => SealedPlaces::default(),
+        };
+        let reason = |reason: Option<&'static str>| reason.unwrap_or_default().to_owned();
+        let sealed = places.into_iter().map(|place| pb::SealedPlace { place: place.path, reason: reason(place.reason) });
+        let sealed = sealed.collect();
         let (version, draft) = encode_meta(&state.environment, meta);
-        Ok(Response::new(pb::ShowResponse { version, draft }))
+        Ok(Response::new(pb::ShowResponse { version, draft, sealed, sealed_count: count, overflow }))
     }
 
     async fn diff(&self, request: Request<pb::DiffRequest>) -> Result<Response<pb::DiffResponse>, Status> {

@@ -40,12 +40,18 @@ fn code(error: &Error) -> Code {
         | Error::Message(_)
         | Error::Unsealable(_)
         | Error::RecoveryRequired
+        | Error::Rule(_)
         | Error::Recipient(_)
         | Error::Cursor => Code::InvalidArgument,
         Error::TooLarge { .. } => Code::ResourceExhausted,
         Error::Unauthenticated => Code::Unauthenticated,
         Error::Relist { .. } => Code::OutOfRange,
-        Error::WaitOver { .. } | Error::BytesGone(_) | Error::WrongMaster | Error::Master(_) | Error::RotationStuck(_) => {
+        Error::WaitOver { .. }
+        | Error::BytesGone(_)
+        | Error::WrongMaster
+        | Error::Master(_)
+        | Error::RotationStuck(_)
+        | Error::ViewUnavailable { .. } => {
             Code::FailedPrecondition
         }
         Error::Full => Code::ResourceExhausted,
