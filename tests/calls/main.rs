@@ -25,4 +25,5 @@ mod standard;
 mod streams;
 mod support;
 mod versions;
+mod views;
 mod watch;

@@ -25,6 +25,7 @@ mod rotation;
 mod start_refused;
 mod stopped_holder;
 mod terraform;
+mod terraform_views;
 mod unclear_commit;
 mod waiters;
 mod watching;

@@ -123,10 +123,11 @@ fn pairs_of_plain_json_are_none_of_terraform() {
 
 #[test]
 fn overflowing_document_masks_every_string_and_stays_readable() {
-    let outputs: Vec<String> =
-        (0..66_000).map(|n| format!(r#""o{n}":{{"value":"sesame-number-{n:06}","type":"string","sensitive":true}}"#)).collect();
+    let secrets: Vec<String> = (0..66_000).map(|n| format!(r#""sesame-number-{n:06}""#)).collect();
+    let list = secrets.join(",");
+    let outputs = format!(r#""o":{{"value":[{list}],"type":["list","string"],"sensitive":true}}"#);
     let attributes = r#""id":"harmless","input":{"value":{"a":"b"},"type":["object",{"a":"string"}]},"tags":{"a":"harmless"}"#;
-    let (shown, _) = redacted(Format::Terraform, &terraform(&outputs.join(","), attributes, ""));
+    let (shown, _) = redacted(Format::Terraform, &terraform(&outputs, attributes, ""));
     let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
     let attributes = &value["resources"][0]["instances"][0]["attributes"];
     assert_eq!((&attributes["id"], &attributes["tags"]["a"]), (&MARK.into(), &MARK.into()));
