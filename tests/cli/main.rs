@@ -19,6 +19,8 @@ mod tls;
 mod token_file;
 mod token_sources;
 mod unreachable;
+mod unseal;
 mod usage;
+mod views;
 mod wait;
 mod watch;
