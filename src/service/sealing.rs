@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::vault::Ring;
 use super::{Error, Service, random};
 use crate::domain::document::{Content, Expect, VersionMeta};
-use crate::domain::format::{Format, Inspected, inspect};
+use crate::domain::format::{Format, FormatError, Inspected, inspect};
 use crate::domain::ids::{BodyId, DataKeyId, DraftId, KeyedDigest, StateId, Token, Version};
 use crate::domain::sealing::{DataKeyRecord, Ground, NewValue, Ordinals, SealMeta, StoredValue};
 use crate::secrets::find::{self, Search, Warning};
@@ -197,7 +197,7 @@ impl Work {
         let none = HashSet::new();
         let before = self.before.as_ref().map_or_else(|| none, |before| before.places.keys().cloned().collect());
         let search = Search::new(inspected.format, self.ring.keyring.rules.rules(), &before);
-        let found = find::find(document, &search).map_err(crate::domain::format::FormatError::NotJson)?;
+        let found = find::find(document, &search).map_err(FormatError::NotJson)?;
         let parts = cut(document, &found.holes).map_err(unsealable)?;
         let seal = |(hole, token): (&Hole, &crate::secrets::seal::cut::Token<'_>)| {
             seal_value(&self.keys, &self.binding, hole.kind, &hole.path, token.bytes)
@@ -206,7 +206,8 @@ impl Work {
         let masks = masks(&found.holes, &parts);
         Ok(Found {
             shown: parts.text_size + masks.iter().map(|mask| mask.len() as u64).sum::<u64>(),
-            marked: parts.tokens.iter().any(|token| redacted::has_mark(token.bytes)),
+            marked: parts.tokens.iter().any(|token| redacted::has_mark(token.bytes))
+                || self.is_marked_where_it_was_sealed(inspected.format, &parts)?,
             all_masked: parts.tokens.iter().zip(&masks).all(|(token, mask)| token.bytes == *mask),
             tags: values.iter().map(|value| tag(value)).collect(),
             values,
@@ -217,6 +218,18 @@ impl Work {
             warnings: found.warnings,
             overflow: found.overflow,
         })
+    }
+
+    /// Whether the mark stands at a place that was sealed before, and is not any more: an exception was made for it in between.
+    fn is_marked_where_it_was_sealed(&self, format: Format, parts: &Cut<'_>) -> Result<bool, Error> {
+        let Some(before) = self.before.as_ref().filter(|before| !before.places.is_empty()) else { return Ok(false) };
+        if !parts.text.iter().any(|part| redacted::has_mark(part)) {
+            return Ok(false);
+        }
+        let places = before.places.keys().cloned().collect();
+        let found = find::find(&self.document, &Search::new(format, &[], &places)).map_err(FormatError::NotJson)?;
+        let mut were = found.holes.iter().filter(|hole| before.places.contains_key(&hole.path));
+        Ok(were.any(|hole| redacted::has_mark(hole.span.of(&self.document))))
     }
 
     pub(super) fn finish(

@@ -474,8 +474,15 @@ async fn rules_apply_from_the_next_write_and_to_redacted_reads_of_older_versions
         // Exceptions: from the next write on; never for what the format marks. Until then, what was sealed stays masked.
         set_rules(api, 1, &["except *:**", "except output:mark"]).await;
         assert_eq!(masked(2).await, ["value", "db_password", "user_data"]);
-        api.write_once("dev/app", state(3).as_bytes()).await;
+        // A place that was sealed until now takes no mark either.
+        let marked = |serial| state(serial).replace("sesame-two-22", MARK);
+        let held = api.hold("dev/app", "s").await;
+        let push = api.push(open("dev/app", "s", held.token, marked(3).len()), marked(3).as_bytes()).await;
+        refused(push, Code::FailedPrecondition, "MARK_WRITTEN");
+        api.write("dev/app", "s", held.token, state(3).as_bytes()).await;
         assert_eq!(masked(3).await, ["value"]);
+        // Now it is a place like any other.
+        api.write("dev/app", "s", held.token, marked(4).as_bytes()).await;
         let why = api.state().show(show).await.unwrap().into_inner();
         assert_eq!(why.sealed[0].reason, "mark");
         assert!(api.pull("dev/app", 2).await.unwrap() == state(2).into_bytes());

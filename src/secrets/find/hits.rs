@@ -1,8 +1,9 @@
 //! Places that are to be sealed, while they are being collected; and the holes that they become.
 
 use super::{
+    pairs::Pairs,
     survey::Survey,
-    walk::{Pass, Place, Stack, walk},
+    walk::{Frame, Pass, Place, Stack, walk},
 };
 use crate::domain::format::{
     Format,
@@ -80,6 +81,11 @@ impl Hits {
         self.too_many
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty() && !self.too_many
+    }
+
     /// The strongest reason of all.
     pub(super) fn strongest(&self) -> Option<Reason> {
         self.list.iter().map(|hit| hit.reason).min()
@@ -114,23 +120,9 @@ impl Sealed {
         self.list.get(self.next).is_some_and(|hit| hit.span.start <= at)
     }
 
-    /// Why the value that starts there is sealed, if it is one of these. Places are asked for in order.
-    pub(super) fn at(&mut self, start: u32) -> Option<Reason> {
-        while self.list.get(self.next).is_some_and(|hit| hit.span.start < start) {
-            self.next += 1;
-        }
-        self.list.get(self.next).filter(|hit| hit.span.start == start).map(|hit| hit.reason)
-    }
-
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    /// From the first on again.
-    pub(super) fn rewound(&mut self) -> &mut Self {
-        self.next = 0;
-        self
+    /// Them, to be met in order.
+    pub(super) fn cursor(&self) -> Cursor<'_> {
+        Cursor { list: &self.list, next: 0 }
     }
 
     /// These and others.
@@ -146,16 +138,37 @@ impl Sealed {
         Sealed { list: self.list, next: 0 }
     }
 
-    /// The holes, with their paths.
-    pub(super) fn into_holes(self, document: &[u8], format: Format, survey: &Survey) -> Result<Vec<Hole>, JsonError> {
+    /// The holes, with their paths; and what else has to be sealed because of them.
+    pub(super) fn holes(
+        &self,
+        document: &[u8],
+        format: Format,
+        survey: &Survey,
+        coarse: bool,
+    ) -> Result<(Vec<Hole>, Hits), JsonError> {
         let holes = Vec::with_capacity(self.list.len());
-        let mut naming = Naming { survey, list: &self.list, holes };
+        let mut naming = Naming { survey, list: &self.list, holes, pairs: Pairs::new(survey, self.cursor(), coarse) };
         if !self.list.is_empty() {
             walk(document, format, &mut naming)?;
         }
-        let mut holes = naming.holes;
+        let Naming { mut holes, pairs, .. } = naming;
         number_repeated(&mut holes);
-        Ok(holes)
+        Ok((holes, pairs.hits))
+    }
+}
+
+/// Values to be sealed, as they are met in a document.
+pub(super) struct Cursor<'a> {
+    list: &'a [Hit],
+    next: usize,
+}
+
+impl Cursor<'_> {
+    /// Why the value that starts there is sealed, if it is one of them. Places are asked for in order.
+    pub(super) fn at(&mut self, start: u32) -> Option<Reason> {
+        let hit = self.list.get(self.next).filter(|hit| hit.span.start == start)?;
+        self.next += 1;
+        Some(hit.reason)
     }
 }
 
@@ -163,6 +176,7 @@ struct Naming<'a> {
     survey: &'a Survey,
     list: &'a [Hit],
     holes: Vec<Hole>,
+    pairs: Pairs<'a>,
 }
 
 impl Naming<'_> {
@@ -183,12 +197,18 @@ impl Naming<'_> {
 }
 
 impl Pass for Naming<'_> {
-    fn leaf(&mut self, stack: &Stack<'_>, place: Place, _span: Span, _kind: Leaf) {
+    fn leaf(&mut self, stack: &Stack<'_>, place: Place, span: Span, kind: Leaf) {
         self.see(stack, place);
+        self.pairs.leaf(stack, place, span, kind);
     }
 
-    fn begin(&mut self, stack: &Stack<'_>, place: Place, _kind: Container) {
+    fn begin(&mut self, stack: &Stack<'_>, place: Place, kind: Container) {
         self.see(stack, place);
+        self.pairs.begin(stack, place, kind);
+    }
+
+    fn end(&mut self, stack: &Stack<'_>, frame: Frame, whole: Span) {
+        self.pairs.end(stack, frame, whole);
     }
 }
 

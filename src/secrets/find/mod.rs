@@ -33,7 +33,6 @@ use std::{collections::HashSet, sync::LazyLock};
 use self::{
     hits::Hits,
     known::Known,
-    pairs::Pairs,
     seeds::Seeds,
     spread::{Everything, Spread},
     survey::Survey,
@@ -188,20 +187,17 @@ fn attempt(document: &[u8], search: &Search<'_>, survey: &Survey, coarse: bool) 
         }
         sealed = sealed.with(everything.hits);
     }
-    if !sealed.is_empty() {
-        let mut pairs = Pairs::new(survey, &mut sealed, coarse);
-        walk(document, search.format, &mut pairs)?;
-        let more = pairs.hits;
-        if more.is_too_many() {
-            return Ok(None);
-        }
-        sealed = sealed.with(more);
-    }
     if overflow {
         warnings.0.truncate(MAX_WARNINGS - 1);
         warnings.add(WarningKind::Overflow, Path::root);
     }
-    let holes = sealed.into_holes(document, search.format, survey)?;
+    let (mut holes, more) = sealed.holes(document, search.format, survey, coarse)?;
+    if more.is_too_many() {
+        return Ok(None);
+    }
+    if !more.is_empty() {
+        holes = sealed.with(more).holes(document, search.format, survey, coarse)?.0;
+    }
     Ok(Some(Found { holes, warnings: warnings.0, overflow }))
 }
 

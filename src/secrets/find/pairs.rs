@@ -1,7 +1,7 @@
 //! Values with their type beside them: what reads them needs both or neither, so where something in the type is sealed, both are, whole.
 
 use super::{
-    hits::{Hits, Sealed},
+    hits::{Cursor, Hits},
     roles::Role,
     survey::{Special, Survey},
     walk::{Frame, Pass, Place, Stack},
@@ -11,7 +11,7 @@ use crate::secrets::hole::Reason;
 
 pub(super) struct Pairs<'a> {
     survey: &'a Survey,
-    sealed: &'a mut Sealed,
+    sealed: Cursor<'a>,
     pub(super) hits: Hits,
     open: Vec<Pair>,
 }
@@ -28,8 +28,8 @@ struct Pair {
 }
 
 impl<'a> Pairs<'a> {
-    pub(super) fn new(survey: &'a Survey, sealed: &'a mut Sealed, coarse: bool) -> Self {
-        Self { survey, sealed: sealed.rewound(), hits: Hits::new(coarse), open: Vec::new() }
+    pub(super) fn new(survey: &'a Survey, sealed: Cursor<'a>, coarse: bool) -> Self {
+        Self { survey, sealed, hits: Hits::new(coarse), open: Vec::new() }
     }
 
     fn see(&mut self, stack: &Stack<'_>, place: Place) {
