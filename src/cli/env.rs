@@ -49,35 +49,23 @@ pub(crate) async fn env(context: &Context, command: EnvCommand) -> Result<(), Fa
 }
 
 async fn rules(context: &Context, command: RulesCommand) -> Result<(), Failure> {
-    let Context { client, out, .. } = context;
-    let (name, change): (_, Box<dyn Fn(&mut Vec<String>) -> Result<(), Failure>>) = match command {
-        RulesCommand::List { name } => return out.rules(&client.rules(&name).await?),
-        RulesCommand::Add { name, rules } => {
-            let add = move |all: &mut Vec<String>| {
-                let new: Vec<&String> = rules.iter().filter(|rule| !all.contains(rule)).collect();
-                let new: Vec<String> = new.into_iter().cloned().collect();
-                all.extend(new);
-                Ok(())
-            };
-            (name, Box::new(add))
-        }
-        RulesCommand::Remove { name, rules } => {
-            let remove = move |all: &mut Vec<String>| {
-                if let Some(missing) = rules.iter().find(|rule| !all.contains(rule)) {
-                    return Err(Failure::local(format!("there is no rule `{missing}`"), "see `leasehold env rules list`"));
-                }
-                all.retain(|rule| !rules.contains(rule));
-                Ok(())
-            };
-            (name, Box::new(remove))
-        }
-    };
-    // Somebody else may change other rules meanwhile; then this change is made to theirs.
+    /// How often somebody else may be quicker.
     const TRIES: u32 = 8;
+    let Context { client, out, .. } = context;
+    let (name, add, remove) = match command {
+        RulesCommand::List { name } => return out.rules(&client.rules(&name).await?),
+        RulesCommand::Add { name, rules } => (name, rules, Vec::new()),
+        RulesCommand::Remove { name, rules } => (name, Vec::new(), rules),
+    };
+    // What others change meanwhile is not undone: this change is made to theirs.
     for tries in (0..TRIES).rev() {
         let now = client.rules(&name).await?;
+        if let Some(missing) = remove.iter().find(|rule| !now.rules.contains(rule)) {
+            return Err(Failure::local(format!("there is no rule `{missing}`"), "see `leasehold env rules list`"));
+        }
         let mut next = now.clone();
-        change(&mut next.rules)?;
+        next.rules.retain(|rule| !remove.contains(rule));
+        next.rules.extend(add.iter().filter(|rule| !now.rules.contains(rule)).cloned());
         if next == now {
             note("nothing to change");
             return out.rules(&now);
