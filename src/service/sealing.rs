@@ -11,6 +11,7 @@ use super::{Error, Service, random};
 use crate::domain::document::{Content, Expect, VersionMeta};
 use crate::domain::format::{Format, FormatError, Inspected, inspect};
 use crate::domain::ids::{BodyId, DataKeyId, DraftId, KeyedDigest, StateId, Token, Version};
+use crate::domain::rules::Effect;
 use crate::domain::sealing::{DataKeyRecord, Ground, NewValue, Ordinals, SealMeta, StoredValue};
 use crate::secrets::find::{self, Search, Warning};
 use crate::secrets::hole::Hole;
@@ -223,7 +224,8 @@ impl Work {
     /// Whether the mark stands at a place that was sealed before, and is not any more: an exception was made for it in between.
     fn is_marked_where_it_was_sealed(&self, format: Format, parts: &Cut<'_>) -> Result<bool, Error> {
         let Some(before) = self.before.as_ref().filter(|before| !before.places.is_empty()) else { return Ok(false) };
-        if !parts.text.iter().any(|part| redacted::has_mark(part)) {
+        let excepted = self.ring.keyring.rules.rules().iter().any(|rule| rule.effect() == Effect::Except);
+        if !excepted || !parts.text.iter().any(|part| redacted::has_mark(part)) {
             return Ok(false);
         }
         let places = before.places.keys().cloned().collect();

@@ -221,6 +221,34 @@ async fn outputs_are_opened_to_the_last_digit_and_nothing_else_is() {
 }
 
 #[tokio::test]
+async fn stack_of_pulumi_is_redacted_and_its_outputs_are_opened() {
+    on_each_engine(async |server| {
+        let api = &server.api;
+        let secret = |value: &Value| json!({ "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "plaintext": value.to_string() });
+        let resource = |urn: &str, kind: &str, outputs: Value| json!({ "urn": urn, "type": kind, "custom": true, "inputs": {}, "outputs": outputs });
+        let stack = json!({ "url": format!("https://{}.internal/", PLANTED[2]), "password": secret(&json!(PLANTED[2])), "n": secret(&json!({ "a": [1.5] })) });
+        let database = json!({ "adminPassword": PLANTED[4], "engine": "postgres" });
+        let document = json!({ "version": 3, "deployment": { "manifest": {}, "resources": [
+            resource("urn:pulumi:dev::app::pulumi:pulumi:Stack::app-dev", "pulumi:pulumi:Stack", stack),
+            resource("urn:pulumi:dev::app::aws:rds/instance:Instance::db", "aws:rds/instance:Instance", database),
+        ] } });
+        let written = api.write_once("dev/app", document.to_string().as_bytes()).await;
+        assert_eq!(written.format(), pb::Format::Pulumi);
+        let (_, shown) = redacted(api, "dev/app").await;
+        assert_eq!(written.shown_size, shown.len() as u64);
+        assert_clean("the redacted stack", &text(&shown));
+        let shown: Value = serde_json::from_slice(&shown).unwrap();
+        let outputs = &shown["deployment"]["resources"][0]["outputs"];
+        assert_eq!((&outputs["url"], &outputs["password"]["plaintext"]), (&json!(MARK), &json!(json!(MARK).to_string())));
+        assert_eq!(shown["deployment"]["resources"][1]["outputs"], json!({ "adminPassword": MARK, "engine": "postgres" }));
+        let (_, bytes, _) = api.pull_by(request("dev/app", pb::View::Outputs)).await.unwrap();
+        let expected = json!({ "url": format!("https://{}.internal/", PLANTED[2]), "password": PLANTED[2], "n": { "a": [1.5] } });
+        assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), expected);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn sealed_view_opens_with_the_readers_identity_to_the_very_bytes() {
     on_each_engine(async |server| {
         let api = &server.api;

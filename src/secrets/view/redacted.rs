@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use memchr::memmem::{self, Finder};
 
 use crate::domain::format::json::decode_string;
 use crate::secrets::hole::{Hole, JsonType};
@@ -111,7 +112,7 @@ pub fn masks(places: &[Place<'_>], parts: &[&[u8]]) -> Vec<&'static [u8]> {
 /// Whether the mark stands in these bytes of a document: as it is, in JSON within strings, percent-encoded, in capitals, or in base64.
 #[must_use]
 pub fn has_mark(token: &[u8]) -> bool {
-    static FORMS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    static FORMS: LazyLock<Vec<Finder<'static>>> = LazyLock::new(|| {
         // In base64 it may stand at each of three offsets; what shares a character with its neighbours is left out.
         let encoded = (0..3_usize).map(|offset| {
             let padded = [&b"\0\0"[..offset], CORE].concat();
@@ -119,14 +120,15 @@ pub fn has_mark(token: &[u8]) -> bool {
             let whole = padded.len() / 3 * 4;
             text[if offset == 0 { 0 } else { 4 }..whole].to_vec()
         });
-        [CORE.to_vec(), CORE.to_ascii_uppercase()].into_iter().chain(encoded).collect()
+        let forms = [CORE.to_vec(), CORE.to_ascii_uppercase()].into_iter().chain(encoded);
+        forms.map(|form| Finder::new(&form).into_owned()).collect()
     });
-    let within = |bytes: &[u8]| FORMS.iter().any(|form| memchr::memmem::find(bytes, form).is_some());
+    let within = |bytes: &[u8]| FORMS.iter().any(|form| form.find(bytes).is_some());
     if within(token) {
         return true;
     }
     // Nobody has to escape what is in the mark, and anybody may.
-    token.starts_with(b"\"") && memchr::memmem::find(token, b"\\u").is_some() && within(decode_string(token).as_bytes())
+    token.starts_with(b"\"") && memmem::find(token, b"\\u").is_some() && within(decode_string(token).as_bytes())
 }
 
 fn mask(place: Place<'_>) -> &'static [u8] {
@@ -190,8 +192,7 @@ fn is_secret_of_pulumi(path: &Path, before: &[u8]) -> bool {
     let is_plaintext = path.steps().last() == Some((StepKind::Key, b"plaintext"));
     is_plaintext && path.steps().any(|(kind, _)| kind == StepKind::Urn) && {
         let near = &before[before.len().saturating_sub(LONGEST)..];
-        before_key(near, b"\"plaintext\"").is_some()
-            && memchr::memmem::find(near, b"\"1b47061264138c4ac30d75fd1eb44270\"").is_some()
+        before_key(near, b"\"plaintext\"").is_some() && memmem::find(near, b"\"1b47061264138c4ac30d75fd1eb44270\"").is_some()
     }
 }
 
