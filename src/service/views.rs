@@ -138,7 +138,8 @@ impl Service {
         .await
     }
 
-    /// What is sealed at a version or a draft, and why: of the head alone.
+    /// What is sealed at a version or a draft, and why: of the head alone. Places are for who may read the redacted form; reasons need `read.full`,
+    /// and the count is to need `keys`, beyond what the list shows by itself.
     ///
     /// # Errors
     /// There is none, its bytes are gone, or the server is locked.

@@ -551,6 +551,29 @@ async fn rules_are_compared_and_set_and_survive_a_restart() {
 }
 
 #[tokio::test]
+async fn masked_places_and_reasons_are_bounded_and_say_so() {
+    on_each_engine(async |server| {
+        let api = &server.api;
+        let many: Vec<String> = (0..1200).map(|n| format!("hunter-{n:04}-hunter")).collect();
+        // Names of 1 KiB each: 64 KiB of them are told.
+        let long: serde_json::Map<String, Value> =
+            (0..100).map(|n| (format!("{n:0>1000}"), json!({ "password": format!("hunter-{n:04}-hunter") }))).collect();
+        for (state, document, told, count) in
+            [("dev/many", json!({ "passwords": many }), 1000, 1200), ("dev/long", Value::Object(long), 64, 100)]
+        {
+            api.write_once(state, document.to_string().as_bytes()).await;
+            let (info, shown) = redacted(api, state).await;
+            assert!(!text(&shown).contains("hunter"), "all are masked, also those that are not named");
+            assert_eq!((info.masked.len(), info.masked_truncated), (told, true), "{state}");
+            let show = pb::ShowRequest { state: state.to_owned(), why: true, ..Default::default() };
+            let why = api.state().show(show).await.unwrap().into_inner();
+            assert_eq!((why.sealed.len(), why.sealed_count), (count, count as u64), "{state}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn odd_marks_are_warned_of_by_place() {
     on_each_engine(async |server| {
         let api = &server.api;
