@@ -240,8 +240,6 @@ impl Service {
         if let Some(ring) = self.vault.rings.get(environment) {
             return Ok(ring);
         }
-        // Before it is read: what changes meanwhile is not kept at hand as it was.
-        let before = self.vault.rings.generation();
         let (found, keyring) = self.keyring(environment).await?;
         let opened = Ring::open(&masters, found, keyring).map_err(|_| {
             tracing::error!(%environment, "the keys of an environment do not open with this master key");
