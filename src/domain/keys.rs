@@ -7,7 +7,7 @@ use super::environment::Environment;
 use super::event::{Event, EventKind};
 use super::ids::{DataKeyId, RequestId};
 use super::refusal::Refusal;
-use super::sealing::{IdentityRecord, Job, JobKind, KeyStatus, Keyring, UnderMaster, Verified};
+use super::sealing::{Ground, IdentityRecord, Job, JobKind, KeyStatus, Keyring, UnderMaster, Verified};
 
 
 /// Decides an act on the keys of an environment that is there.
@@ -34,17 +34,19 @@ pub(super) fn decide(work: &mut Work<'_>, environment: Environment, act: KeyAct)
             }
             let (mut done, mut skipped) = (0, 0);
             let (bodies, grounds) = (std::mem::take(&mut work.snapshot.bodies), std::mem::take(&mut work.snapshot.grounds));
+            // Several documents of one state follow upon each other in one batch. Each may refer to values of those before it: when one is
+            // skipped, so are the others, even if somebody else's values have filled the gap.
             let mut moved = std::collections::HashMap::new();
             for ((document, body), ground) in documents.into_iter().zip(bodies).zip(grounds) {
                 let content = &document.content;
-                // Several documents of one state follow upon each other in one batch.
-                let state = content.ground.state;
-                let seen = moved.get(&state).copied().or(ground);
-                if body != Some(document.old) || !super::content::stands(content, seen, &environment) {
+                let chain = moved.entry(content.ground.state).or_insert(Some(ground));
+                let stands = |ground: Option<Ground>| super::content::stands(content, ground, &environment);
+                if body != Some(document.old) || !chain.is_some_and(stands) {
+                    *chain = None;
                     skipped += 1;
                     continue;
                 }
-                moved.insert(state, super::content::ground_after(content));
+                *chain = Some(Some(super::content::ground_after(content)));
                 done += 1;
                 work.changes.push(Change::PutBody(Box::new(document)));
             }

@@ -11,6 +11,8 @@ use tokio::task::JoinSet;
 use crate::rig::{Server, TIGHT, number, until, within};
 
 const CLIENTS: usize = 16;
+/// How many versions of each state keep their bytes: values come and go, too.
+const KEPT: u64 = 4;
 
 /// How far everything is.
 #[derive(Default)]
@@ -51,7 +53,12 @@ async fn write(client: Client, n: usize, states: usize, going: Arc<Going>) -> Ve
             // The client tries again with the same request id for as long as the server is down.
             let pushed = client.push(&lease, &PushAsk::default(), &source, |_| ()).await.expect("the write succeeds");
             client.release(&lease, false).await.expect("released");
-            written.push(Write { state: name, version: pushed.version.unwrap().version, document });
+            let version = pushed.version.unwrap().version;
+            written.push(Write { state: name.clone(), version, document });
+            if let Some(old) = version.checked_sub(KEPT).filter(|old| *old > 0) {
+                client.purge(&name, Some(old)).await.expect("purged");
+                written.retain(|write| write.state != name || write.version != old);
+            }
             going.writes.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -77,7 +84,7 @@ async fn rotate(client: Client, going: Arc<Going>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_rotate_under_load_and_kills() {
-    let (states, kills) = (number("LEASEHOLD_ROTATION_STATES", 300), number("LEASEHOLD_ROTATION_KILLS", 10));
+    let (states, kills) = (number("LEASEHOLD_ROTATION_STATES", 200), number("LEASEHOLD_ROTATION_KILLS", 10));
     let mut server = Server::start(TIGHT);
     let going = Arc::new(Going::default());
     let mut writers = JoinSet::new();

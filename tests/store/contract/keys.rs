@@ -277,6 +277,22 @@ on_every_engine! {
         assert_eq!(values(&rig, next.seal.unwrap().data_key, &[0, 2]), [0, 2], "the purge keeps what is shared");
     }
 
+    fn documents_sealed_again_on_each_other_are_not_taken_for_others_that_fill_the_gap(rig) {
+        let token = rig.lease("dev/app", "a");
+        let all: Vec<_> = (0..3).map(|n| rig.write("dev/app", "a", token, sealing(&[n], 1, [u32::from(n)]))).collect();
+        reencrypt(&rig);
+        let (one, _) = resealed(&rig, &all[0], None, sealing(b"new 1", 1, [0]));
+        done(&rig, reseal(vec![one]));
+        let (two, after) = resealed(&rig, &all[1], None, sealing(b"new 2", 2, [1, 2]));
+        let (three, _) = resealed(&rig, &all[2], Some(after), sealing(b"new 3", 0, [1]));
+        // As many values as the second brings: the third would stand, and have theirs for its own.
+        rig.write("dev/app", "a", token, sealing(b"4", 2, [1, 2]));
+        let (_, count, skipped) = done(&rig, reseal(vec![two, three]));
+        assert_eq!((count, skipped), (0, 2));
+        rig.restart();
+        assert_eq!(documents(&rig, WhichDocuments::Before(2)), ["app 3", "app 2"]);
+    }
+
     fn documents_sealed_again_for_other_rules_are_no_part_of_a_rotation(rig) {
         let token = rig.lease("dev/app", "a");
         let version = rig.write("dev/app", "a", token, document(b"1"));
