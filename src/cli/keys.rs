@@ -63,9 +63,10 @@ pub(crate) async fn keys(context: &Context, command: KeysCommand) -> Result<(), 
                 "copies of the database made before still open with the master key: those from before a rewrap open today's secrets \
                  too, those from before a reencrypt only the secrets of that time",
             );
-            out.card(&[("destroyed", keys.to_string()), ("erased", erased.to_string())], || {
-                json!({ "keys": keys.to_string(), "erased": erased })
-            })
+            out.card(
+                &[("destroyed", keys.to_string()), ("erased", erased.to_string())],
+                || json!({ "keys": keys.to_string(), "erased": erased }),
+            )
         }
     }
 }

@@ -9,7 +9,6 @@ use super::ids::{DataKeyId, RequestId};
 use super::refusal::Refusal;
 use super::sealing::{Ground, IdentityRecord, Job, JobKind, KeyStatus, Keyring, UnderMaster, Verified};
 
-
 /// Decides an act on the keys of an environment that is there.
 pub(super) fn decide(work: &mut Work<'_>, environment: Environment, act: KeyAct) -> Result<Reply, Refusal> {
     let keyring = work.snapshot.keyring.take().ok_or_else(|| Refusal::EnvironmentNotFound(environment.name.clone()))?;

@@ -1,7 +1,7 @@
 //! Use cases: build a command, submit it, shape the reply. Nothing is decided here; doors call it, stores answer it.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
 

@@ -218,10 +218,10 @@ async fn rewrap_leaves_nothing_that_the_old_identity_opens() {
         }
         let report = report(api).await;
         assert_eq!((report.identity, report.old_identity, report.job), (2, 0, None));
-        assert_eq!(report.identities.iter().map(|one| one.status()).collect::<Vec<_>>(), [
-            pb::KeyStatus::Retired,
-            pb::KeyStatus::Active
-        ]);
+        assert_eq!(
+            report.identities.iter().map(|one| one.status()).collect::<Vec<_>>(),
+            [pb::KeyStatus::Retired, pb::KeyStatus::Active]
+        );
         assert_eq!(everything(api).await, before);
         api.write_once("dev/new", &terraform(1, "after-the-rewrap")).await;
         assert!(data_keys(api).await.iter().all(|key| key.identity == 2));

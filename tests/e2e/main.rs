@@ -18,10 +18,10 @@ mod process;
 mod recover;
 mod require;
 mod rig;
+mod rotation;
 #[allow(dead_code, reason = "shared with the tests of the store, which use more of it")]
 #[path = "../shim/mod.rs"]
 mod shim;
-mod rotation;
 mod start_refused;
 mod stopped_holder;
 mod terraform;

@@ -90,12 +90,13 @@ impl Show for KeyReport {
         let groups = self.groups.iter().map(|group| {
             format!("{} under identity {}, epoch {}, {}", group.keys, group.identity, group.epoch, status(group.status()))
         });
-        let job = self.job.as_ref().map(|job| {
-            format!("{}: {} of {}, since {}", phase(job.kind()), job.done, job.total, time(job.started_unix_ms))
-        });
-        let verified = self.verified.map(|last| {
-            format!("{}: {} documents, {} failures", time(last.finished_unix_ms), last.documents, last.failures)
-        });
+        let job = self
+            .job
+            .as_ref()
+            .map(|job| format!("{}: {} of {}, since {}", phase(job.kind()), job.done, job.total, time(job.started_unix_ms)));
+        let verified = self
+            .verified
+            .map(|last| format!("{}: {} documents, {} failures", time(last.finished_unix_ms), last.documents, last.failures));
         vec![
             ("environment", self.environment.clone()),
             ("identity", self.identity.to_string()),

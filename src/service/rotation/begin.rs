@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Telling, texts, unwrappable};
+use super::{Telling, unwrappable};
 use crate::domain::command::KeyAct;
 use crate::domain::ids::{IdentityVersion, KeyedDigest, RequestId};
 use crate::domain::names::{EnvironmentName, Principal};
@@ -167,6 +167,6 @@ fn new_identity(masters: &Masters, ring: &Arc<Ring>, recovery: &[Recipient]) -> 
         },
         secret: under(ring.secret.rewrap(masters, recovery)?),
         signer: under(ring.signer.rewrap(masters, recovery)?),
-        recovery: texts(recovery),
+        recovery: recovery.iter().map(ToString::to_string).collect(),
     })
 }

@@ -109,11 +109,10 @@ impl Service {
             if full && !batch.documents.is_empty() {
                 return Ok(batch);
             }
-            let track = match tracks.remove(&seal.state) {
+            let mut track = match tracks.remove(&seal.state) {
                 Some(track) => track,
                 None => self.track(&ring, seal.state).await?,
             };
-            let mut track = track;
             match self.reseal(&ring, &mut track, path, meta).await {
                 Ok(document) => {
                     values += document.content.values.len();

@@ -25,12 +25,7 @@ pub(super) struct Sweep {
 
 impl Service {
     /// Wraps the next data keys to the active identity. False if there are none.
-    pub(super) async fn rewrap_batch(
-        &self,
-        environment: &EnvironmentName,
-        job: RequestId,
-        run: &mut Run,
-    ) -> Result<bool, Error> {
+    pub(super) async fn rewrap_batch(&self, environment: &EnvironmentName, job: RequestId, run: &mut Run) -> Result<bool, Error> {
         let ring = self.ring(environment).await?;
         let which = WhichKeys::NotUnder(ring.environment.identity);
         let records = self.data_keys(environment, which, run.sweep.after, BATCH).await?;

@@ -90,7 +90,7 @@ impl Service {
     }
 }
 
-/// Whether the text is that of the master.
+/// All wraps of a keyring, if one of them is not under this master.
 fn foreign(keyring: &Keyring, master: &str) -> Vec<Vec<u8>> {
     let identities = keyring.identities.iter().filter_map(|identity| identity.key.as_ref());
     let all = [&keyring.secret, &keyring.signer.1].into_iter().chain(identities);

@@ -20,21 +20,17 @@ mod reseal;
 pub mod runner;
 pub mod verify;
 
-use std::sync::Arc;
-
 use tokio::sync::mpsc;
 
 pub use begin::RecipientsChange;
 pub use destroy::Destroyed;
 
-use super::vault::Ring;
 use super::{Error, Service};
 use crate::domain::command::{Act, EnvironmentAct, KeyAct};
 use crate::domain::decision::Reply;
 use crate::domain::ids::{KeyedDigest, RequestId};
 use crate::domain::names::{EnvironmentName, Principal};
 use crate::domain::sealing::Keyring;
-use crate::secrets::recipient::Recipient;
 
 /// What a rotation is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,8 +97,7 @@ impl Service {
         act: KeyAct,
     ) -> Result<(Keyring, u64, u64), Error> {
         let act = Act::Environment(environment.clone(), EnvironmentAct::Keys(Box::new(act)));
-        let reply = self.submit(principal, request, act).await;
-        match reply? {
+        match self.submit(principal, request, act).await? {
             Reply::Keys { keyring, done, skipped } => Ok((*keyring, done, skipped)),
             _ => Err(Error::internal("an act on keys answered otherwise")),
         }
@@ -126,12 +121,4 @@ fn unwrappable(error: crate::secrets::keys::WrapError) -> Error {
         WrapError::Recipients => Error::Recipient(error.to_string()),
         other => Error::internal(&other.to_string()),
     }
-}
-
-fn texts(recipients: &[Recipient]) -> Vec<String> {
-    recipients.iter().map(ToString::to_string).collect()
-}
-
-fn lasting(ring: &Arc<Ring>) -> Arc<Ring> {
-    Arc::clone(ring)
 }

@@ -104,7 +104,8 @@ impl Service {
         let Rows::Ordinals(ordinals) = self.store.select(query).await? else {
             return Err(Error::internal("tags answered with other rows"));
         };
-        let known: Vec<([u8; TAG], u32)> = unknown.into_iter().zip(ordinals).filter_map(|(tag, known)| Some((tag, known?))).collect();
+        let known: Vec<([u8; TAG], u32)> =
+            unknown.into_iter().zip(ordinals).filter_map(|(tag, known)| Some((tag, known?))).collect();
         let numbers = known.iter().map(|(_, ordinal)| *ordinal).collect();
         let values = self.values(track.ground.data_key, numbers).await?;
         for ((tag, ordinal), value) in known.into_iter().zip(values) {
@@ -192,9 +193,7 @@ fn place(ground: Ground, meta: &Meta) -> Place {
 /// Its metadata as the store will have it.
 fn moved(meta: &Meta, content: &Content) -> Meta {
     match meta.clone() {
-        Meta::Version(version) => {
-            Meta::Version(VersionMeta { seal: Some(content.seal), body: Some(content.body), ..version })
-        }
+        Meta::Version(version) => Meta::Version(VersionMeta { seal: Some(content.seal), body: Some(content.body), ..version }),
         Meta::Draft(draft) => {
             let seal = SealMeta { mac: content.draft_mac, ..content.seal };
             Meta::Draft(DraftMeta { seal, body: content.body, ..draft })

@@ -171,11 +171,10 @@ impl Service {
             JobKind::Rewrap => self.rewrap_batch(environment, job.id, run).await?,
             JobKind::Reencrypt => {
                 let which = WhichDocuments::Before(found.key_epoch);
-                self.reseal_batch(environment, Some(job.id), which, run).await?
-                    || {
-                        self.tell(environment, |beat| beat.retiring = true);
-                        self.retire_batch(environment, job.id, found.key_epoch, run).await?
-                    }
+                self.reseal_batch(environment, Some(job.id), which, run).await? || {
+                    self.tell(environment, |beat| beat.retiring = true);
+                    self.retire_batch(environment, job.id, found.key_epoch, run).await?
+                }
             }
         };
         if more {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, watch};
 
 use super::documents::{meta, place};
-use super::{Outcome, Phase, Progress, Telling, Told, lasting, off_thread};
+use super::{Outcome, Phase, Progress, Telling, Told, off_thread};
 use crate::domain::command::KeyAct;
 use crate::domain::names::{EnvironmentName, StateName};
 use crate::domain::sealing::Verified;
@@ -81,7 +81,8 @@ impl Service {
 
     fn verifier(&self, environment: &EnvironmentName) -> watch::Receiver<Look> {
         let mut all = self.verifiers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = all.get(environment).filter(|looks| looks.borrow().ended.is_none() && looks.has_changed().is_ok()) {
+        if let Some(running) = all.get(environment).filter(|looks| looks.borrow().ended.is_none() && looks.has_changed().is_ok())
+        {
             return running.clone();
         }
         let (look, looks) = watch::channel(Look::default());
@@ -123,11 +124,8 @@ impl Service {
             // Read after the keys: whatever they are wrapped to is in it.
             let ring = self.fresh_ring(environment).await?;
             let count = page.len() as u64;
-            let broken = off_thread({
-                let ring = lasting(&ring);
-                move || page.into_iter().filter(|record| ring.open_data_key(record).is_err()).collect::<Vec<_>>()
-            });
-            for record in broken.await? {
+            let broken = move || page.into_iter().filter(|record| ring.open_data_key(record).is_err()).collect::<Vec<_>>();
+            for record in off_thread(broken).await? {
                 look.send_modify(|look| look.note(format!("data key {} of state {}", record.id, record.state)));
             }
             look.send_modify(|look| look.done += count);

@@ -112,20 +112,22 @@ mod tests {
     fn pieces_of_a_needle_are_found_wherever_they_lie() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("leasehold.db");
-        let noise = |seed: u8, size: usize| (0..size).map(|n| (n as u8).wrapping_mul(31) ^ seed.wrapping_mul(n as u8)).collect::<Vec<u8>>();
+        let noise = |seed: u8, size: usize| {
+            (0..size).map(|n| (n as u8).wrapping_mul(31) ^ seed.wrapping_mul(n as u8)).collect::<Vec<u8>>()
+        };
         let needle: Vec<u8> = (0..400_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         let text = STANDARD_NO_PAD.encode(&needle).into_bytes();
         for form in [&needle, &text] {
             for (from, size, at) in [(0, form.len(), 0), (120, 60, 4090), (200, 80, READ - 40), (48, 300, READ - 1)] {
                 let mut bytes = noise(7, READ + 5000);
                 std::fs::write(&file, &bytes).unwrap();
-                assert!(is_gone(&file, &[needle.clone()]).unwrap());
+                assert!(is_gone(&file, std::slice::from_ref(&needle)).unwrap());
                 bytes[at..at + size].copy_from_slice(&form[from..from + size]);
                 std::fs::write(&file, &bytes).unwrap();
                 assert!(!is_gone(&file, &[noise(3, 200), needle.clone()]).unwrap(), "{size} bytes from {from} at {at}");
                 std::fs::write(&file, b"").unwrap();
                 std::fs::write(folder.path().join("leasehold.db-wal"), &bytes).unwrap();
-                assert!(!is_gone(&file, &[needle.clone()]).unwrap(), "in the log");
+                assert!(!is_gone(&file, std::slice::from_ref(&needle)).unwrap(), "in the log");
                 std::fs::remove_file(folder.path().join("leasehold.db-wal")).unwrap();
             }
         }

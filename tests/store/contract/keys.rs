@@ -7,7 +7,8 @@ use leasehold::domain::environment::Environment;
 use leasehold::domain::ids::{BodyId, DataKeyId, DraftId, RequestId, StateId, Token, Version};
 use leasehold::domain::refusal::Refusal;
 use leasehold::domain::sealing::{
-    DataKeyRecord, Ground, IdentityRecord, KeyStatus, Keyring, NewValue, Ordinals, StoredValue, Target, UnderMaster, Verified, Wrapped,
+    DataKeyRecord, Ground, IdentityRecord, KeyStatus, Keyring, NewValue, Ordinals, StoredValue, Target, UnderMaster, Verified,
+    Wrapped,
 };
 use leasehold::domain::settings::SettingsChange;
 use leasehold::domain::time::WallTime;
