@@ -16,6 +16,7 @@ const CONNECTIONS: usize = 8;
 pub(super) struct Server {
     child: Child,
     folder: TempDir,
+    pub(super) address: String,
     pub(super) token: String,
     pub(super) channels: Vec<Channel>,
     count: Option<PathBuf>,
@@ -46,12 +47,19 @@ impl Server {
             let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap().tcp_nodelay(true);
             channels.push(endpoint.connect().await.unwrap());
         }
-        Self { child, folder, token, channels, count }
+        Self { child, folder, address, token, channels, count }
     }
 
     /// How many fdatasyncs and fsyncs there were so far; known with the shim only.
     pub(super) fn syncs(&self) -> Option<u64> {
         self.count.as_ref().map(|count| std::fs::metadata(count).map_or(0, |meta| meta.len()))
+    }
+
+    /// The most memory that the server ever had, in bytes.
+    pub(super) fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() << 10
     }
 
     /// Median and 99th percentile of overwriting 4 KiB and fdatasync on the server's disk, in microseconds.

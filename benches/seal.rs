@@ -1,0 +1,52 @@
+//! What sealing costs, in MiB/s: in the library, and end to end over gRPC on a server of this build.
+//!
+//! - `library`: finding, sealing, opening and redacting, one thread, on
+//!   - `secrets`: a Terraform state of 10 MiB with 1,000 marked secrets, which stand unmarked elsewhere too,
+//!   - `keys`: a state with 1,000 different PEM keys of 3 KB;
+//! - `wire`: the first of these written, read and read again, and the most memory that the server ever had;
+//! - `rotation`: new keys for states of one secret each, over the command line (`LEASEHOLD_BENCH_STATES`, 1,000).
+//!
+//! `cargo bench --bench seal` runs all; `cargo bench --bench seal -- wire` some. Every rate is the median of `LEASEHOLD_BENCH_ROUNDS` (9).
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark stops where it fails, and prints")]
+#![allow(clippy::disallowed_methods, reason = "it measures time and reads its own settings")]
+
+#[path = "seal/documents.rs"]
+mod documents;
+#[path = "seal/library.rs"]
+mod library;
+#[path = "seal/rotation.rs"]
+mod rotation;
+#[path = "load/server.rs"]
+mod server;
+#[path = "seal/wire.rs"]
+mod wire;
+
+use std::time::Duration;
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
+    let rounds = number("LEASEHOLD_BENCH_ROUNDS", 9);
+    if wants("library") {
+        library::run(rounds);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    if wants("wire") {
+        runtime.block_on(wire::run(rounds));
+    }
+    if wants("rotation") {
+        runtime.block_on(rotation::run(number("LEASEHOLD_BENCH_STATES", 1_000)));
+    }
+}
+
+fn number(variable: &str, default: usize) -> usize {
+    std::env::var(variable).ok().map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// The median of what was measured, and what it makes of so many bytes.
+fn print(what: &str, bytes: usize, took: &mut [Duration]) {
+    took.sort_unstable();
+    let median = took[took.len() / 2];
+    let rate = bytes as f64 / (1 << 20) as f64 / median.as_secs_f64();
+    println!("leasehold {what} bytes={bytes} median_us={} MiB_per_s={rate:.0}", median.as_micros());
+}
