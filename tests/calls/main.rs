@@ -19,6 +19,7 @@ mod page;
 mod queue;
 mod races;
 mod secrecy;
+mod sharing;
 mod shutdown;
 mod stale;
 mod standard;

@@ -116,6 +116,11 @@ impl Stopped {
         self.folder.path().join("data")
     }
 
+    /// The file that SQLite keeps everything in.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.data().join("leasehold.db")
+    }
+
     /// Serves the same data again.
     pub(crate) async fn restart(self) -> Running {
         Running::serve(self.engine, self.folder).await
