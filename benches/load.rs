@@ -13,6 +13,7 @@
 #![allow(clippy::disallowed_methods, reason = "it measures time and reads its own settings")]
 
 #[path = "load/server.rs"]
+#[allow(dead_code, reason = "shared with the benchmark of sealing")]
 mod server;
 #[path = "load/work.rs"]
 mod work;

@@ -67,11 +67,14 @@ pub(crate) fn run(rounds: usize) {
             check.verify(&mac).unwrap();
             (opened.head, text)
         };
-        row("redact", &mut times(rounds, || {
-            let (head, text) = open();
-            let masks: Vec<&[u8]> = head.holes.iter().map(|hole| mask(hole.kind, &hole.path)).collect();
-            join(&text, &head.holes, &masks)
-        }));
+        row(
+            "redact",
+            &mut times(rounds, || {
+                let (head, text) = open();
+                let masks: Vec<&[u8]> = head.holes.iter().map(|hole| mask(hole.kind, &hole.path)).collect();
+                join(&text, &head.holes, &masks)
+            }),
+        );
         let whole = || {
             let (head, text) = open();
             let tokens = head.holes.iter().zip(&values);

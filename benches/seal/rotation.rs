@@ -77,7 +77,8 @@ async fn fill(mut clients: Clients, writer: usize, states: usize) {
         };
         let document = format!("{{\"db_password\":\"Secret-{n:08}-Value\"}}");
         let size = document.len() as u64;
-        let open = pb::PushOpen { state: state.clone(), session: session.clone(), token, request_id: id(), size, ..Default::default() };
+        let open =
+            pb::PushOpen { state: state.clone(), session: session.clone(), token, request_id: id(), size, ..Default::default() };
         let chunk = pb::Chunk { data: document.into_bytes().into() };
         let parts = [Part::Open(open), Part::Chunk(chunk)].map(|part| pb::PushRequest { part: Some(part) });
         let mut request = tonic::Request::new(tokio_stream::iter(parts));

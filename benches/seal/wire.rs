@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use leasehold::pb::v1 as pb;
 use leasehold::pb::v1::lease_service_client::LeaseServiceClient;
 use leasehold::pb::v1::state_service_client::StateServiceClient;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 use super::documents::{Secrets, state};
 use super::print;
@@ -18,7 +18,7 @@ pub(crate) async fn run(rounds: usize) {
     let server = Server::start(None).await;
     let (p50, p99) = server.fdatasync();
     println!("fdatasync overwrite=4096 p50_us={p50} p99_us={p99}");
-    let mut client = Client::new(&server);
+    let mut client = Client::connect(&server).await;
     let _stream = client.acquire().await;
     let documents: Vec<_> = (1..=rounds as u64 + 1).map(|serial| state(10 << 20, 1_000, Secrets::Short, serial)).collect();
     let size = documents[0].len();
@@ -37,7 +37,10 @@ pub(crate) async fn run(rounds: usize) {
     }
     print("read_full document=secrets floor=150", size, &mut took);
     let (peak, most) = (server.peak(), 6 * size as u64 + (64 << 20));
-    println!("leasehold memory document=secrets bytes={size} peak={peak} allowed={most} times_document={:.1}", peak as f64 / size as f64);
+    println!(
+        "leasehold memory document=secrets bytes={size} peak={peak} allowed={most} times_document={:.1}",
+        peak as f64 / size as f64
+    );
 }
 
 struct Client {
@@ -48,8 +51,11 @@ struct Client {
 }
 
 impl Client {
-    fn new(server: &Server) -> Self {
-        let channel = server.channels[0].clone();
+    /// On a connection with the windows and frames that the client library asks for.
+    async fn connect(server: &Server) -> Self {
+        let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap().tcp_nodelay(true);
+        let endpoint = endpoint.initial_stream_window_size(4 << 20).initial_connection_window_size(4 << 20);
+        let channel = endpoint.max_frame_size(256 << 10).connect().await.unwrap();
         Self {
             authorization: format!("Bearer {}", server.token).parse().unwrap(),
             lease: LeaseServiceClient::new(channel.clone()),

@@ -186,6 +186,7 @@ impl Service {
             };
             let mut sealed = self.seal(&ring, &place, &document, format).await?;
             self.stage(&mut sealed).await?;
+            let body = sealed.content.body;
             let prepared = Prepared {
                 expect,
                 guessed: write.expect.is_none() && tries > 0,
@@ -197,7 +198,12 @@ impl Service {
             match self.write(principal.clone(), request, &write, prepared).await {
                 Err(Error::Refused(Refusal::VersionConflict { .. })) if write.expect.is_none() && tries > 0 => {}
                 Err(Error::Refused(Refusal::GroundMoved)) if tries > 0 => self.vault.forget(&state.environment),
-                Ok(written) => return Ok(Written { warnings: sealed.warnings, ..written }),
+                Ok(written) => {
+                    if written.version.body == Some(body) {
+                        self.vault.remember_sealings(body, sealed.sealings);
+                    }
+                    return Ok(Written { warnings: sealed.warnings, ..written });
+                }
                 refused => return refused,
             }
         }

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use zeroize::Zeroizing;
 
 use super::vault::Ring;
@@ -53,6 +54,8 @@ pub(super) struct Sealed {
     /// The mark of a redacted view stands where a secret stands or stood.
     pub(super) masked: bool,
     pub(super) warnings: Vec<Warning>,
+    /// What the next write will ask of this one, once it is written.
+    pub(super) sealings: Sealings,
 }
 
 /// What was sealed at a version: the ordinals of its values by their places.
@@ -60,6 +63,9 @@ pub(super) struct Sealings {
     pub(super) key: DataKeyId,
     pub(super) places: HashMap<Path, u32>,
 }
+
+/// How many pieces are on their way into the store at once: as much as one transaction may take without others noticing.
+const STAGED_AT_ONCE: usize = 8;
 
 /// Below this, moving to another thread costs more than it gains.
 const SMALL: usize = 64 << 10;
@@ -151,12 +157,10 @@ impl Service {
     /// Puts what is large into the store, ahead of the transaction that refers to it.
     pub(super) async fn stage(&self, sealed: &mut Sealed) -> Result<(), Error> {
         let key = sealed.content.ground.data_key;
-        for (body, pieces) in sealed.staged.drain(..) {
-            for (n, piece) in (0..).zip(pieces) {
-                self.store.stage(body, key, n, piece).await?;
-            }
-        }
-        Ok(())
+        let pieces = sealed.staged.drain(..).flat_map(|(body, pieces)| (0..).zip(pieces).map(move |(n, piece)| (body, n, piece)));
+        // Several at once share a commit; not all of them, or others would wait for the whole document.
+        let staged = stream::iter(pieces).map(|(body, n, piece)| self.store.stage(body, key, n, piece));
+        staged.buffer_unordered(STAGED_AT_ONCE).try_collect().await.map_err(Error::from)
     }
 }
 
@@ -314,7 +318,9 @@ impl Work {
             format: found.inspected.format,
             terraform: found.inspected.terraform,
         };
-        Ok(Sealed { content, staged, masked: found.marked, warnings: found.warnings })
+        let places = head.holes.into_iter().map(|hole| (hole.path, hole.ordinal)).collect();
+        let sealings = Sealings { key: ground.data_key, places };
+        Ok(Sealed { content, staged, masked: found.marked, warnings: found.warnings, sealings })
     }
 }
 

@@ -173,7 +173,9 @@ fn found(needles: &[(String, Vec<u8>)], where_: &str, text: &[u8]) -> Vec<String
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_is_in_anything_that_the_server_keeps_or_says() {
     let mut server = Server::stopped(TIGHT);
-    server.start_as(|command| { command.env("LEASEHOLD_LOG", "debug"); });
+    server.start_as(|command| {
+        command.env("LEASEHOLD_LOG", "debug");
+    });
     let client = server.client();
     let [first, second, late, other] = ["first", "second", "late", "other"].map(Canaries::of);
     client.create_environment("prod", Settings::default(), Vec::new()).await.unwrap();
@@ -226,7 +228,9 @@ async fn no_secret_is_in_anything_that_the_server_keeps_or_says() {
     let watched = crate::process::finish(watch);
     assert!(watched.out.contains("version"), "the watch saw events: {}", watched.out);
     left.extend(found(&needles, "events", watched.out.as_bytes()));
-    server.start_as(|command| { command.env("LEASEHOLD_LOG", "debug"); });
+    server.start_as(|command| {
+        command.env("LEASEHOLD_LOG", "debug");
+    });
     assert_eq!(read(&server.client(), "prod/app", Which::Current).await.unwrap(), terraform(1, &first));
     server.stop();
     for (file, bytes) in [&server.data(), &live, &killed].into_iter().flat_map(|folder| files(folder)) {

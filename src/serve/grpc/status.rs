@@ -51,9 +51,7 @@ fn code(error: &Error) -> Code {
         | Error::WrongMaster
         | Error::Master(_)
         | Error::RotationStuck(_)
-        | Error::ViewUnavailable { .. } => {
-            Code::FailedPrecondition
-        }
+        | Error::ViewUnavailable { .. } => Code::FailedPrecondition,
         Error::Full => Code::ResourceExhausted,
         Error::Unknown => Code::Unknown,
         Error::Stopping | Error::Locked => Code::Unavailable,

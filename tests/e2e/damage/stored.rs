@@ -202,7 +202,11 @@ async fn write_other(client: &Client, password: &str, written: &mut BTreeMap<Str
 
 async fn pull(service: &Arc<Service>, state: &StateName, which: Which) -> Result<Vec<u8>, Error> {
     let caller = Caller::Principal("bootstrap".parse().unwrap());
-    let (_, mut pieces) = service.pull(&caller, state, which, None, &leasehold::service::views::View::Full).await?.document.expect("a document was asked for");
+    let (_, mut pieces) = service
+        .pull(&caller, state, which, None, &leasehold::service::views::View::Full)
+        .await?
+        .document
+        .expect("a document was asked for");
     let mut document = Vec::new();
     while let Some(piece) = pieces.recv().await {
         document.extend_from_slice(&piece?);

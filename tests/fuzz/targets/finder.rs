@@ -9,7 +9,7 @@ use leasehold::secrets::find::{Search, find};
 use leasehold::secrets::hole::{Hole, JsonType};
 use leasehold::secrets::path::Path;
 use leasehold::secrets::seal::cut::{cut, join};
-use leasehold::secrets::view::redacted::mask;
+use leasehold::secrets::view::redacted::masks_of;
 
 use super::{Source, generate};
 
@@ -45,7 +45,7 @@ pub(crate) fn check(format: Format, rules: &[SealRule], document: &[u8], secrets
     if format == Format::Opaque {
         return;
     }
-    let masks: Vec<&[u8]> = found.holes.iter().map(|hole| mask(hole.kind, &hole.path)).collect();
+    let masks = masks_of(&text, &head.holes);
     assert!(scan(&join(&text, &head.holes, &masks), &mut ()).is_ok(), "the redacted form is no JSON");
     assert!(found.holes.iter().zip(&tokens).all(|(hole, token)| is_of(hole.kind, token)));
     for secret in secrets {
@@ -59,7 +59,8 @@ pub(crate) fn check(format: Format, rules: &[SealRule], document: &[u8], secrets
 fn again(format: Format, rules: &[SealRule], document: &[u8], holes: &[Hole]) {
     let before: HashSet<Path> = holes.iter().map(|hole| hole.path.clone()).collect();
     let found = find(document, &Search::new(format, rules, &before)).expect("it was JSON before");
-    let covers = |hole: &Hole| found.holes.iter().any(|other| other.span.start <= hole.span.start && hole.span.end <= other.span.end);
+    let covers =
+        |hole: &Hole| found.holes.iter().any(|other| other.span.start <= hole.span.start && hole.span.end <= other.span.end);
     assert!(holes.iter().all(covers), "what was sealed is not any more");
     let lone = find(document, &Search::new(format, &[], &before)).expect("it was JSON before");
     assert!(cut(document, &lone.holes).is_ok());
