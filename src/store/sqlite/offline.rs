@@ -62,6 +62,9 @@ pub struct Named {
 /// How often a copy is tried again while something writes to what is copied.
 const TRIES: u32 = 5;
 
+/// A version's number, and its row if that can be read.
+pub type Numbered = (u64, Result<VersionMeta, Unreadable>);
+
 impl Offline {
     /// Opens the database in a data folder, which no server may use meanwhile.
     ///
@@ -143,7 +146,7 @@ impl Offline {
     ///
     /// # Errors
     /// The table cannot be read.
-    pub fn versions(&self, name: &Named) -> Result<Vec<(u64, Result<VersionMeta, Unreadable>)>, OpenError> {
+    pub fn versions(&self, name: &Named) -> Result<Vec<Numbered>, OpenError> {
         let sql = "SELECT version, meta FROM version WHERE name = ?1 ORDER BY version";
         self.all(sql, [name.id], |row| Ok((row.get(0)?, readable(row.get(1)))))
     }
