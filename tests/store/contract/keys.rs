@@ -263,6 +263,9 @@ on_every_engine! {
         assert_eq!((moved.etag, moved.digest, moved.token), (all[0].etag, Some(one.content.digest), all[0].token));
         assert_eq!(rig.chunk(one.content.body, 0).as_deref(), Some(&b"new 1"[..]));
         assert_eq!(rig.chunk(all[0].body.unwrap(), 0), None, "the old bytes are gone");
+        let (late, _) = resealed(&rig, &all[0], None, sealing(b"late", 0, [0]));
+        let (_, count, skipped) = done(&rig, reseal(vec![late]));
+        assert_eq!((count, skipped), (0, 1), "on the ground that stands, but of a body that is gone");
         let (three, after) = resealed(&rig, &all[2], None, sealing(b"new 3", 1, [0, 2]));
         let (four, _) = resealed(&rig, &all[3], Some(after), sealing(b"new 4", 0, [2]));
         let (keys, count, skipped) = done(&rig, reseal(vec![three, four]));
