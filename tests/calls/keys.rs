@@ -435,6 +435,35 @@ async fn damaged_row_is_found_by_verify_and_holds_up_a_reencrypt_until_it_is_giv
     assert_eq!(api.pull("dev/app", 3).await.unwrap(), terraform(3, "battery-staple-3"));
 }
 
+/// The rows of version 2 of `dev/app`.
+const SECOND: &str = "(SELECT body FROM version JOIN name ON name.id = version.name WHERE path = 'app' AND version = 2)";
+
+#[tokio::test]
+async fn document_that_would_not_open_again_keeps_its_old_form() {
+    let server = Running::start(StoreKind::Sqlite).await;
+    fill(&server.api).await;
+    let stopped = server.stop().await;
+    let file = stopped.data().join("leasehold.db");
+    let run = |sql: &str| rusqlite::Connection::open(&file).unwrap().execute_batch(sql).unwrap();
+    // The second of two that share a secret is damaged for a while, so that only the first is sealed again.
+    run(&format!(
+        "CREATE TABLE kept AS SELECT * FROM chunk WHERE body = {SECOND};
+        UPDATE chunk SET bytes = zeroblob(length(bytes)) WHERE body = {SECOND}"
+    ));
+    let server = stopped.restart().await;
+    refused(reencrypt(&server.api).await, Code::FailedPrecondition, "ROTATION_INCOMPLETE");
+    let stopped = server.stop().await;
+    // Now it is whole, but what it would share is damaged behind its tag.
+    run("INSERT OR REPLACE INTO chunk SELECT * FROM kept; DROP TABLE kept;
+        UPDATE value SET sealed = CAST(substr(sealed, 1, 24) || zeroblob(length(sealed) - 24) AS BLOB)
+            WHERE data_key IN (SELECT id FROM data_key WHERE epoch = 2)");
+    let server = stopped.restart().await;
+    let stuck = refused(reencrypt(&server.api).await, Code::FailedPrecondition, "ROTATION_INCOMPLETE");
+    assert!(stuck.message.contains("dev/app version 2"), "{}", stuck.message);
+    assert_eq!(server.api.pull("dev/app", 2).await.unwrap(), terraform(2, "correct-horse-1"), "it reads as before");
+    refused(server.api.pull("dev/app", 1).await, Code::Internal, "INTERNAL");
+}
+
 #[tokio::test]
 async fn rotation_goes_on_after_a_restart() {
     let server = Running::start(StoreKind::Sqlite).await;
