@@ -182,7 +182,7 @@ async fn no_secret_is_in_anything_that_the_server_keeps_or_says() {
     let mut errors = Vec::new();
 
     let app = Writer::of(&client, "dev/app").await;
-    let watch = server.leasehold(&["watch", "dev", "--output", "json"]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut watch = server.leasehold(&["watch", "dev", "--output", "json", "--retry-for", "0s"]).stderr(std::process::Stdio::null()).spawn().unwrap();
     app.write(&terraform(1, &first)).await;
     app.write(&terraform(2, &second)).await;
     let (draft, refused) = app.draft(&terraform(3, &late)).await;
@@ -192,7 +192,7 @@ async fn no_secret_is_in_anything_that_the_server_keeps_or_says() {
     client.rollback(&app.lease, 1, &WriteAsk::default()).await.unwrap();
     let promoted = client.promote_draft(&app.lease, &draft, &WriteAsk { rewrite: true, ..WriteAsk::default() }).await;
     promoted.unwrap();
-    let (kept, _) = app.draft(&terraform(4, &late)).await;
+    let (kept, _) = app.draft(&terraform(7, &late)).await;
     assert_ne!(kept, draft);
     // What does not parse is refused, and not quoted.
     let broken = [&terraform(9, &late)[..200], b"}"].concat();
@@ -225,6 +225,8 @@ async fn no_secret_is_in_anything_that_the_server_keeps_or_says() {
     for (file, bytes) in files(&server.data()) {
         std::fs::write(killed.join(file.file_name().unwrap()), bytes).unwrap();
     }
+    // It would wait for the server to come back.
+    watch.kill().unwrap();
     let watched = crate::process::finish(watch);
     assert!(watched.out.contains("version"), "the watch saw events: {}", watched.out);
     left.extend(found(&needles, "events", watched.out.as_bytes()));
