@@ -46,7 +46,7 @@ impl Canaries {
             needles.push((format!("{place} in the clear"), core.as_bytes().to_vec()));
             // What every alignment of base64 has of it, without its ends.
             for shift in 0..3 {
-                let shifted = [&b"..."[..shift], text.as_bytes()].concat();
+                let shifted = [&b"..."[..shift], core.as_bytes()].concat();
                 for (name, engine) in [("base64", &STANDARD), ("base64url", &URL_SAFE_NO_PAD)] {
                     let encoded = engine.encode(&shifted);
                     needles.push((
@@ -77,6 +77,8 @@ fn terraform(serial: u64, canaries: &Canaries) -> Vec<u8> {
             "query": { "value": get("query"), "type": "string", "sensitive": true },
             "key": { "value": get("key"), "type": "string", "sensitive": true },
             "encoded": { "value": get("encoded"), "type": "string", "sensitive": true },
+            // What stands in `private` alone, under a telling name, is not found: only what is known to be secret elsewhere.
+            "private": { "value": get("private"), "type": "string", "sensitive": true },
             "zipped": { "value": get("zipped"), "type": "string", "sensitive": true },
             "map": { "value": { get("key"): "innocent" }, "type": ["object", { get("key"): "string" }] },
         },
@@ -182,7 +184,11 @@ async fn no_secret_is_in_anything_that_the_server_keeps_or_says() {
     let mut errors = Vec::new();
 
     let app = Writer::of(&client, "dev/app").await;
-    let mut watch = server.leasehold(&["watch", "dev", "--output", "json", "--retry-for", "0s"]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut watch = server
+        .leasehold(&["watch", "dev", "--output", "json", "--retry-for", "0s"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     app.write(&terraform(1, &first)).await;
     app.write(&terraform(2, &second)).await;
     let (draft, refused) = app.draft(&terraform(3, &late)).await;
