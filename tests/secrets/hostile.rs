@@ -235,3 +235,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn type_of_an_output_without_a_value_stays_sealed() {
+    let document =
+        br#"{"version":4,"outputs":{"o":{"type":"hunter2-canary"}},"resources":{"u":"postgres://u:hunter2-canary@h"}}"#;
+    let found = search(document, Format::Terraform);
+    let before: HashSet<Path> = found.holes.iter().map(|hole| hole.path.clone()).collect();
+    let kept = search_after(document, Format::Terraform, &[], &before, Switches { marks: false, rules: false, spread: false });
+    assert_eq!((before.len(), kept.holes.len()), (2, 2), "{:?}", kept.holes);
+}

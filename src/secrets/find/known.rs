@@ -345,6 +345,12 @@ impl Pass for Known<'_> {
                     self.warn(WarningKind::StructuralSecret, stack, place);
                 }
             }
+            if place.role == Role::OutputType {
+                let state = self.enter(stack, place);
+                if self.was_sealed(place, &state) {
+                    self.hits.value(span, Reason::Before);
+                }
+            }
             return;
         }
         let state = self.enter(stack, place);

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot, watch};
 
-pub use self::offline::{Numbered, Found, Named, Offline, Unreadable};
+pub use self::offline::{Found, Named, Numbered, Offline, Unreadable};
 pub use self::open::OpenError;
 pub use self::verify::{Tried, Verdict, verify};
 use self::writer::{Job, Piece, Writer};
