@@ -38,7 +38,11 @@ impl Service {
         let done = self.environment_act(caller, id, digest, environment.clone(), act).await;
         self.vault.forget(&environment);
         match done? {
-            Reply::Keys { keyring, .. } => Ok(keyring.rules),
+            Reply::Keys { keyring, .. } => {
+                // What was searched under other rules is searched again, in its own time.
+                self.drive(&environment);
+                Ok(keyring.rules)
+            }
             _ => Err(Error::internal("a change of rules answered otherwise")),
         }
     }

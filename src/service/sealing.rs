@@ -98,6 +98,7 @@ impl Service {
             keys,
             head_keys,
             before,
+            history: false,
         };
         let found = run(document.len(), {
             let work = work.clone();
@@ -175,6 +176,8 @@ pub(super) struct Work {
     pub(super) head_keys: Option<Arc<SealingKeys>>,
     /// What is sealed whatever is found.
     pub(super) before: Option<Arc<Sealings>>,
+    /// The document is history: no exception unseals anything in it.
+    pub(super) history: bool,
 }
 
 /// What was found in a document, and sealed.
@@ -201,7 +204,7 @@ impl Work {
         let inspected = inspect(document, wanted)?;
         let none = HashSet::new();
         let before = self.before.as_ref().map_or_else(|| none, |before| before.places.keys().cloned().collect());
-        let search = Search::new(inspected.format, self.ring.keyring.rules.rules(), &before);
+        let search = Search::new(inspected.format, self.ring.keyring.rules.rules(), &before).keeping(self.history);
         let found = find::find(document, &search).map_err(FormatError::NotJson)?;
         let parts = cut(document, &found.holes).map_err(unsealable)?;
         let seal = |(hole, token): (&Hole, &crate::secrets::seal::cut::Token<'_>)| {

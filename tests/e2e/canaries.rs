@@ -51,7 +51,7 @@ impl Canaries {
                     let encoded = engine.encode(&shifted);
                     needles.push((
                         format!("{place} in {name}, shifted by {shift}"),
-                        encoded[8..encoded.len() - 8].as_bytes().to_vec(),
+                        encoded.as_bytes()[8..encoded.len() - 8].to_vec(),
                     ));
                 }
             }

@@ -170,7 +170,7 @@ fn forms(key: &Key) -> Vec<(String, Vec<u8>)> {
         ("first half", key.bytes[..16].to_vec()),
         ("second half", key.bytes[16..].to_vec()),
         ("bech32", bech32[20..].to_uppercase().into_bytes()),
-        ("bech32 in lower case", bech32[20..].as_bytes().to_vec()),
+        ("bech32 in lower case", bech32.as_bytes()[20..].to_vec()),
         ("hex", hex.clone().into_bytes()),
         ("HEX", hex.to_uppercase().into_bytes()),
         ("base64", STANDARD.encode(key.bytes).into_bytes()),

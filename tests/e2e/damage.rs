@@ -27,15 +27,20 @@ fn case<'c>(what: impl Into<String>, refused: &'c [&'c str], edit: impl Fn(&Conn
 const DEV: &[&str] = &["dev/app 1", "dev/app 2", "dev/app 3", "dev/app draft", "dev/large 1", "dev/other 1"];
 const APP: &[&str] = &["dev/app 1", "dev/app 2", "dev/app 3", "dev/app draft"];
 
+/// Where in a cell a bit is turned over, by the cell's length.
+type PlaceIn = fn(usize) -> usize;
+/// Changes a cell of the database.
+type Edit<'c> = &'c dyn Fn(&Connection, &dyn Fn(&mut Vec<u8>));
+
 /// Flips bits of a column here and there: at both ends, where nonces, headers and tags are, and between.
-fn flips<'c>(what: &str, refused: &'c [&'c str], cell: &'c dyn Fn(&Connection, &dyn Fn(&mut Vec<u8>))) -> Vec<Case<'c>> {
-    let places: [(&str, fn(usize) -> usize); 4] = [
+fn flips<'c>(what: &str, refused: &'c [&'c str], cell: Edit<'c>) -> Vec<Case<'c>> {
+    let places: [(&str, PlaceIn); 4] = [
         ("the first byte", |_| 0),
         ("byte 30", |length| 30.min(length - 1)),
         ("the middle", |length| length / 2),
         ("the last byte", |length| length - 1),
     ];
-    let flip = |(n, (place, at)): (usize, (&str, fn(usize) -> usize))| {
+    let flip = |(n, (place, at)): (usize, (&str, PlaceIn))| {
         case(format!("{what}: a bit in {place}"), refused, move |db| {
             cell(db, &|bytes| {
                 let at = at(bytes.len());

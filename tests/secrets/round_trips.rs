@@ -15,6 +15,7 @@ use super::fuzz::generate::{Made, document};
 use super::fuzz::{BINDING, Source, keys, noise};
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "tests have no command line of their own to take settings from")]
 fn documents_come_back_to_the_last_byte() {
     let count = std::env::var("LEASEHOLD_DOCUMENTS").ok().map_or(500, |text| text.parse().expect("a number of documents"));
     let (keys, mut bytes, mut sealed) = (keys(), 0, 0);

@@ -313,7 +313,8 @@ impl<'a> Known<'a> {
             return None;
         }
         let survey = Survey::of(said, Format::Json).ok()?;
-        let search = Search { format: Format::Json, rules: &[], before: &super::NOTHING, switches: self.search.switches };
+        let search =
+            Search { format: Format::Json, rules: &[], before: &super::NOTHING, keeps: false, switches: self.search.switches };
         let mut inner = Known::new(said, &survey, &search, self.seeds, self.warnings, false);
         inner.nested = Some((level + 1, scope));
         walk(said, Format::Json, &mut inner).ok()?;
@@ -372,9 +373,9 @@ impl Pass for Known<'_> {
             if says.seal {
                 found(Reason::Environment);
             }
-            if self.was_sealed(place, &state) {
-                found(Reason::Before);
-            }
+        }
+        if (!says.except || self.search.keeps) && self.was_sealed(place, &state) {
+            found(Reason::Before);
         }
         if let Some(reason) = reason {
             self.hits.value(span, reason);
@@ -399,7 +400,7 @@ impl Pass for Known<'_> {
             let says = self.says(&state);
             if says.seal && !says.except {
                 reason = Some(Reason::Environment);
-            } else if !says.except && self.was_sealed(place, &state) {
+            } else if (!says.except || self.search.keeps) && self.was_sealed(place, &state) {
                 reason = Some(Reason::Before);
             }
         }

@@ -57,6 +57,7 @@ pub struct Search<'a> {
     format: Format,
     rules: &'a [SealRule],
     before: &'a HashSet<Path>,
+    keeps: bool,
     switches: Switches,
 }
 
@@ -65,7 +66,13 @@ impl<'a> Search<'a> {
     /// version before, stays sealed.
     #[must_use]
     pub fn new(format: Format, rules: &'a [SealRule], before: &'a HashSet<Path>) -> Self {
-        Self { format, rules, before, switches: Switches::default() }
+        Self { format, rules, before, keeps: false, switches: Switches::default() }
+    }
+
+    /// The same for a document that is history: exceptions do not lift what was sealed in it.
+    #[must_use]
+    pub fn keeping(self, keeps: bool) -> Self {
+        Self { keeps, ..self }
     }
 
     /// The same without parts of it: only to show that a test needs them.

@@ -73,6 +73,7 @@ impl Service {
             head_keys: None,
             // What is sealed stays sealed, whatever the rules say now.
             before: Some(Arc::new(Sealings { key: DataKeyId::default(), places })),
+            history: true,
         };
         let found = run(document.len(), {
             let work = work.clone();

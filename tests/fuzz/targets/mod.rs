@@ -26,8 +26,11 @@ pub(crate) fn keys() -> SealingKeys {
 
 pub(crate) const BINDING: Binding = Binding { environment: EnvironmentId([1; 16]), state: StateId([2; 16]) };
 
-/// A target, by its name.
-pub(crate) const ALL: [(&str, fn(&[u8])); 9] = [
+/// Takes any bytes, and panics where something does not hold.
+pub(crate) type Target = fn(&[u8]);
+
+/// The targets, by name.
+pub(crate) const ALL: [(&str, Target); 9] = [
     ("envelope", envelope::run),
     ("finder", finder::run),
     ("head", head::run),
