@@ -209,7 +209,9 @@ impl Writer<'_, '_> {
                     more(w, "value", &mut |w| w.string(name));
                 } else {
                     more(w, "type", &mut |w| w.string("index"));
-                    more(w, "value", &mut |w| w.value(4));
+                    // No text: what stands in a mark is never sealed.
+                    let step = *w.source.pick(&["0", "7", "-1", "null", "{\"value\":0,\"type\":\"number\"}", "[]"]);
+                    more(w, "value", &mut |w| w.raw(step));
                 }
             });
         });
