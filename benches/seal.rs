@@ -17,6 +17,7 @@ mod library;
 #[path = "seal/rotation.rs"]
 mod rotation;
 #[path = "load/server.rs"]
+#[allow(dead_code, reason = "shared with the benchmark of the load")]
 mod server;
 #[path = "seal/wire.rs"]
 mod wire;

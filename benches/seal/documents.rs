@@ -94,10 +94,10 @@ fn resource(out: &mut String, index: usize, secret: Option<Secrets>) {
                 format!("-----BEGIN PRIVATE KEY-----\\n{}\\n-----END PRIVATE KEY-----\\n", body.join("\\n"))
             }
         };
-        if index % 5 == 0 {
+        if index.is_multiple_of(5) {
             line(6, &quoted("bootstrap", &format!("#!/bin/sh\\nexport APP_DSN='{secret}'\\nexec app --verbose\\n")));
         }
-        if index % 10 == 0 {
+        if index.is_multiple_of(10) {
             line(6, &quoted("connection", &format!("postgres://app:{secret}@db-{index}.internal:5432/app")));
         }
         line(6, &format!("\"password\": \"{secret}\""));

@@ -15,7 +15,7 @@ use leasehold::secrets::seal::opener::{Fed, HeadOpener, Opened};
 use leasehold::secrets::seal::skeleton::{Body, seal_skeleton};
 use leasehold::secrets::seal::value::{open_value, seal_value};
 use leasehold::secrets::seal::{Binding, Holder, SealingKeys};
-use leasehold::secrets::view::redacted::mask;
+use leasehold::secrets::view::redacted::masks_of;
 
 use super::documents::{Secrets, state};
 use super::print;
@@ -71,8 +71,7 @@ pub(crate) fn run(rounds: usize) {
             "redact",
             &mut times(rounds, || {
                 let (head, text) = open();
-                let masks: Vec<&[u8]> = head.holes.iter().map(|hole| mask(hole.kind, &hole.path)).collect();
-                join(&text, &head.holes, &masks)
+                join(&text, &head.holes, &masks_of(&text, &head.holes))
             }),
         );
         let whole = || {
