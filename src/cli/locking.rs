@@ -85,8 +85,29 @@ fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Failure::usage("a passphrase is needed, and there is no terminal to ask", "give --passphrase-file FILE"));
     }
-    let answer = rpassword::prompt_password(question).map(Zeroizing::new);
+    let answer = Silence::begin().and_then(|_silence| rpassword::prompt_password(question).map(Zeroizing::new));
     answer.map_err(|cause| Failure::local(format!("the terminal cannot be read: {cause}"), "give --passphrase-file FILE"))
+}
+
+/// No echo from before the question is seen on: whoever answers fast, or pastes, must not see it either.
+struct Silence(rustix::termios::Termios);
+
+impl Silence {
+    fn begin() -> std::io::Result<Self> {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let before = tcgetattr(std::io::stdin())?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &silent)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing.
+        let _ = rustix::termios::tcsetattr(std::io::stdin(), rustix::termios::OptionalActions::Now, &self.0);
+    }
 }
 
 fn first_line(file: &Path) -> Result<Zeroizing<String>, Failure> {
