@@ -2,17 +2,31 @@
 
 use hkdf::Hkdf;
 use sha2::Sha256;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::hygiene::scrubbed;
 use crate::domain::ids::DataKeyId;
 
-/// The random key that everything stored of one state hangs from. No `Debug`, wiped on drop.
-#[derive(Zeroize, ZeroizeOnDrop)]
+/// The random key that everything stored of one state hangs from. No `Debug`, wiped on drop, and never moved about in memory before: a move
+/// leaves a copy behind that nothing wipes.
 pub struct DataKey {
-    #[zeroize(skip)]
     id: DataKeyId,
-    key: [u8; 32],
+    key: Box<[u8; 32]>,
 }
+
+impl Zeroize for DataKey {
+    fn zeroize(&mut self) {
+        self.key.as_mut_slice().zeroize();
+    }
+}
+
+impl Drop for DataKey {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for DataKey {}
 
 /// The operating system gives no randomness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,15 +39,17 @@ impl DataKey {
     /// # Errors
     /// There is no randomness.
     pub fn generate() -> Result<Self, NoRandomness> {
-        let mut made = Self { id: DataKeyId([0; 16]), key: [0; 32] };
-        getrandom::fill(&mut made.id.0).and_then(|()| getrandom::fill(&mut made.key)).map_err(|_| NoRandomness)?;
+        let mut made = Self { id: DataKeyId([0; 16]), key: Box::new([0; 32]) };
+        getrandom::fill(&mut made.id.0).and_then(|()| getrandom::fill(made.key.as_mut())).map_err(|_| NoRandomness)?;
         Ok(made)
     }
 
     /// The key with this id and these bytes, which are copied: the caller wipes its own.
     #[must_use]
     pub fn new(id: DataKeyId, key: &[u8; 32]) -> Self {
-        Self { id, key: *key }
+        let mut made = Self { id, key: Box::new([0; 32]) };
+        made.key.copy_from_slice(key);
+        made
     }
 
     /// Which key it is.
@@ -48,13 +64,12 @@ impl DataKey {
         &self.key
     }
 
-    /// The derived key for a purpose: HKDF-SHA256(ikm = key, salt = id, info = "leasehold/v1/" ‖ purpose).
-    #[must_use]
-    pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
-        let mut derived = Zeroizing::new([0; 32]);
-        Hkdf::<Sha256>::new(Some(&self.id.0), &self.key)
-            .expand_multi_info(&[b"leasehold/v1/", purpose.as_bytes()], derived.as_mut())
-            .expect("32 bytes are within HKDF's limit");
-        derived
+    /// The derived key for a purpose, where it is to stand: HKDF-SHA256(ikm = key, salt = id, info = "leasehold/v1/" ‖ purpose).
+    pub fn derive(&self, purpose: &str, derived: &mut [u8; 32]) {
+        scrubbed(|| {
+            Hkdf::<Sha256>::new(Some(&self.id.0), self.key.as_ref())
+                .expand_multi_info(&[b"leasehold/v1/", purpose.as_bytes()], derived)
+                .expect("32 bytes are within HKDF's limit");
+        });
     }
 }

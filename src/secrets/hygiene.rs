@@ -32,6 +32,25 @@ pub struct Hygiene {
     pub locking: Measure,
 }
 
+/// Does something that handles keys, and overwrites the stack that it has used: what crates for cryptography leave there is not theirs to wipe, and
+/// nobody else does. Of what is moved out, the copy that was moved is overwritten too.
+pub(super) fn scrubbed<T>(work: impl FnOnce() -> T) -> T {
+    #[inline(never)]
+    fn below<T>(work: impl FnOnce() -> T) -> T {
+        work()
+    }
+    #[inline(never)]
+    fn scrub() {
+        std::hint::black_box(&mut [0_u8; STACK]);
+    }
+    let done = below(work);
+    scrub();
+    done
+}
+
+/// Deeper than what is called in [`scrubbed`] reaches.
+const STACK: usize = 64 << 10;
+
 /// Takes the measures, for the whole process and for good. Call it once, before the first key is read. Nothing here is worth refusing to start:
 /// what fails is for the log.
 #[must_use]

@@ -27,11 +27,17 @@ pub(super) use assert_stays_secret;
 
 /// Drops a value, and looks whether any 16 bytes of `secret` in a row are left where it stood.
 pub(super) fn is_wiped_on_drop<T>(value: T, secret: &[u8; 32]) -> bool {
+    is_wiped_where(value, secret, |value| ((&raw const *value).addr(), size_of::<T>()))
+}
+
+/// The same for a value that holds its secret elsewhere: the address and how many bytes.
+pub(super) fn is_wiped_where<T>(value: T, secret: &[u8; 32], place: impl Fn(&T) -> (usize, usize)) -> bool {
     let memory = std::fs::File::open("/proc/self/mem").unwrap();
     let value = Box::new(value);
-    let address = (&raw const *value).addr() as u64;
+    let (address, size) = place(&value);
+    let address = address as u64;
     // Allocated before: the allocator would give what was just freed to the next who asks for as much, and wipe it for us.
-    let mut seen = vec![0; size_of::<T>()];
+    let mut seen = vec![0; size];
     memory.read_exact_at(&mut seen, address).unwrap();
     assert!(holds(&seen, secret), "the secret is in the value itself");
     drop(value);

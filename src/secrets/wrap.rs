@@ -22,6 +22,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::hygiene::scrubbed;
 use super::recipient::Recipient;
 
 /// A wrapped key that does not open, or is not what it should be. One error for all causes: it tells an attacker nothing.
@@ -62,6 +63,10 @@ pub(super) fn wrap(holder: &Identity, recovery: &[Recipient], fields: &[&[u8]]) 
     if recovery.len() > MOST_RECIPIENTS {
         return Err(WrapError::Recipients);
     }
+    scrubbed(|| wrap_on_the_stack(holder, recovery, fields))
+}
+
+fn wrap_on_the_stack(holder: &Identity, recovery: &[Recipient], fields: &[&[u8]]) -> Result<Vec<u8>, WrapError> {
     let size = fields.iter().map(|field| 8 + field.len()).sum::<usize>() + MAC;
     let mut plain = Zeroizing::new(Vec::with_capacity(size));
     for field in fields {
@@ -87,12 +92,14 @@ pub(super) fn unwrap_by<const N: usize>(
     kind: &str,
     wrapped: &[u8],
 ) -> Result<Fields<N>, UnwrapError> {
-    let plain = decrypt(opener, wrapped)?;
-    let (bound, mac) = plain.split_last_chunk::<MAC>().ok_or(UnwrapError)?;
-    if !bool::from(wrap_mac(holder, bound).ct_eq(mac)) {
-        return Err(UnwrapError);
-    }
-    Fields::parse(plain, kind)
+    scrubbed(|| {
+        let plain = decrypt(opener, wrapped)?;
+        let (bound, mac) = plain.split_last_chunk::<MAC>().ok_or(UnwrapError)?;
+        if !bool::from(wrap_mac(holder, bound).ct_eq(mac)) {
+            return Err(UnwrapError);
+        }
+        Fields::parse(plain, kind)
+    })
 }
 
 /// Opens with an identity what is authenticated under a secret that is not at hand: whoever knows the recipient may have made it. For recovery

@@ -8,7 +8,7 @@ use std::time::Duration;
 use leasehold::client::{Ask, Client, PullAsk, PushAsk, Source, Which};
 use tokio::task::JoinSet;
 
-use crate::rig::{Server, TIGHT, number, until, within};
+use crate::rig::{BOUND, Server, TIGHT, number, until, until_in, within, within_in};
 
 const CLIENTS: usize = 16;
 /// How many versions of each state keep their bytes: values come and go, too.
@@ -98,7 +98,8 @@ async fn keys_rotate_under_load_and_kills() {
         // In the midst of batches, elsewhere each time: three times in a reencrypt, then in a rewrap.
         let rewrap = kill % 4 == 3;
         let at = going.steps.load(Ordering::Relaxed) + 1 + if rewrap { 0 } else { (kill as u64 * 7) % 5 };
-        until("rotations go on", || async {
+        // Each batch reads and seals again what was written meanwhile, and there is more of it with more states.
+        until_in(BOUND * (states as u32 / 200).max(1), "rotations go on", || async {
             let (steps, ended) = (going.steps.load(Ordering::Relaxed), going.rotations.load(Ordering::Relaxed));
             steps >= at && (ended % 2 == 1) == rewrap || rotating.is_finished()
         })
@@ -108,7 +109,7 @@ async fn keys_rotate_under_load_and_kills() {
         server.restart();
     }
     going.stop.store(true, Ordering::Relaxed);
-    within("the rotations end", rotating).await.unwrap();
+    within_in(BOUND * (states as u32 / 200).max(1), "the rotations end", rotating).await.unwrap();
     let mut written = Vec::new();
     while let Some(ended) = within("the writers end", writers.join_next()).await {
         written.extend(ended.unwrap());
@@ -146,7 +147,7 @@ async fn judge(server: &Server, written: Vec<Write>, states: usize) {
             }
         });
     }
-    while let Some(read) = within("everything reads", reading.join_next()).await {
+    while let Some(read) = within_in(BOUND * (states as u32 / 200).max(1), "everything reads", reading.join_next()).await {
         read.unwrap();
     }
     let verified = client.verify_keys("dev", |_| ()).await.unwrap();

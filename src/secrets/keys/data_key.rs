@@ -1,7 +1,5 @@
 //! Wrapping data keys to the environment's identity.
 
-use zeroize::Zeroizing;
-
 use super::{EnvironmentIdentity, UnwrapError, WrapError};
 use crate::domain::ids::{DataKeyId, EnvironmentId, StateId};
 use crate::secrets::data_key::DataKey;
@@ -58,7 +56,7 @@ pub(super) fn open_by(
 
 fn read(fields: &Fields<5>, environment: EnvironmentId, state: StateId, id: DataKeyId) -> Result<DataKey, UnwrapError> {
     let [_, bound_environment, bound_state, bound_id, material] = fields.get();
-    let key = Zeroizing::new(<[u8; 32]>::try_from(material).map_err(|_| UnwrapError)?);
+    let key = <&[u8; 32]>::try_from(material).map_err(|_| UnwrapError)?;
     let ours = bound_environment == environment.0 && bound_state == state.0 && bound_id == id.0;
-    if ours { Ok(DataKey::new(id, &key)) } else { Err(UnwrapError) }
+    if ours { Ok(DataKey::new(id, key)) } else { Err(UnwrapError) }
 }

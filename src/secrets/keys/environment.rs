@@ -8,6 +8,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::{UnwrapError, WrapError};
 use crate::domain::ids::{EnvironmentId, KeyedDigest};
 use crate::secrets::data_key::NoRandomness;
+use crate::secrets::hygiene::scrubbed;
 use crate::secrets::master::Masters;
 use crate::secrets::recipient::Recipient;
 use crate::secrets::wrap::{self, Fields};
@@ -54,9 +55,11 @@ impl EnvironmentSecret {
     #[must_use]
     pub fn content_digest(&self, document: &[u8]) -> KeyedDigest {
         let mut key = Zeroizing::new([0; 32]);
-        Hkdf::<Sha256>::new(Some(&self.environment.0), &self.secret)
-            .expand(b"leasehold/v1/content-digest", key.as_mut())
-            .expect("32 bytes are within HKDF's limit");
+        scrubbed(|| {
+            Hkdf::<Sha256>::new(Some(&self.environment.0), &self.secret)
+                .expand(b"leasehold/v1/content-digest", key.as_mut())
+                .expect("32 bytes are within HKDF's limit");
+        });
         let mut mac = Hmac::<Sha256>::new_from_slice(key.as_ref()).expect("HMAC takes keys of any length");
         mac.update(&(document.len() as u64).to_be_bytes());
         mac.update(document);

@@ -10,7 +10,7 @@ use crate::secrets::data_key::DataKey;
 use crate::secrets::identities::Identities;
 use crate::secrets::master::Masters;
 use crate::secrets::recipient::Recipient;
-use crate::secrets::testing::{assert_stays_secret, is_wiped_on_drop};
+use crate::secrets::testing::{assert_stays_secret, is_wiped_on_drop, is_wiped_where};
 use crate::secrets::wrap::{decrypt_any, encrypt, wrap};
 
 assert_stays_secret!(
@@ -344,7 +344,8 @@ fn keys_are_wiped_where_they_stood() {
     let mut wiped = DataKey::new(tree.data_key.id(), &secret);
     wiped.zeroize();
     assert_eq!(wiped.expose(), &[0; 32]);
-    assert!(is_wiped_on_drop(DataKey::new(tree.data_key.id(), &secret), &secret));
+    let place = |key: &DataKey| ((&raw const *key.expose()).addr(), 32);
+    assert!(is_wiped_where(DataKey::new(tree.data_key.id(), &secret), &secret, place));
     let seed = decrypt_any(&tree.master, &tree.wrapped[SIGNER]).unwrap();
     let seed = seed[seed.len() - 64..seed.len() - 32].try_into().unwrap();
     assert!(is_wiped_on_drop(tree.signer, &seed));

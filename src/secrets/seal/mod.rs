@@ -79,7 +79,7 @@ impl SealingKeys {
             ("version-mac", mac),
             ("document-digest", digest),
         ] {
-            derived.copy_from_slice(key.derive(purpose).as_ref());
+            key.derive(purpose, derived);
         }
         Self { id: key.id(), keys }
     }

@@ -38,7 +38,11 @@ pub(super) fn document(db: &Connection, kind: &Mac) {
     let mut plain: Vec<u8> = fields.iter().flat_map(|field| [&(field.len() as u64).to_be_bytes()[..], field].concat()).collect();
     plain.extend_from_slice(&match kind {
         Mac::Zero => [0; 32],
-        Mac::Own => *key.derive("wrap"),
+        Mac::Own => {
+            let mut own = [0; 32];
+            key.derive("wrap", &mut own);
+            own
+        }
     });
     let wrapped = age::encrypt(&recipient.parse::<age::x25519::Recipient>().unwrap(), &plain).unwrap();
     db.execute(&format!("UPDATE data_key SET wrapped = ?1 WHERE {key_row}"), params![wrapped]).unwrap();

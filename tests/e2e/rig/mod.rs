@@ -26,15 +26,25 @@ pub(crate) fn now() -> std::time::Instant {
 }
 
 /// Waits for something that nobody tells of.
-pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let give_up = now() + BOUND;
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, holds: impl FnMut() -> F) {
+    until_in(BOUND, what, holds).await;
+}
+
+/// The same with a bound of its own.
+pub(crate) async fn until_in<F: Future<Output = bool>>(bound: Duration, what: &str, mut holds: impl FnMut() -> F) {
+    let give_up = now() + bound;
     while !holds().await {
-        assert!(now() < give_up, "{what}: not within {BOUND:?}");
+        assert!(now() < give_up, "{what}: not within {bound:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 /// Bounds a wait for something that is told.
 pub(crate) async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
-    tokio::time::timeout(BOUND, wait).await.unwrap_or_else(|_| panic!("{what}: not within {BOUND:?}"))
+    within_in(BOUND, what, wait).await
+}
+
+/// The same with a bound of its own.
+pub(crate) async fn within_in<T>(bound: Duration, what: &str, wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(bound, wait).await.unwrap_or_else(|_| panic!("{what}: not within {bound:?}"))
 }
