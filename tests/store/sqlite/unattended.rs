@@ -17,7 +17,8 @@ use super::server;
 use crate::commands::{asks, create, environment, lock};
 use crate::engines::folder;
 
-const TTL: Duration = Duration::from_millis(400);
+/// Long enough to ask for every lock before the first holder dies, on a busy machine too.
+const TTL: Duration = Duration::from_secs(2);
 const DELAY: Duration = Duration::from_millis(200);
 
 fn open(folder: &std::path::Path) -> Sqlite {
@@ -71,7 +72,9 @@ fn dead_holders_are_replaced_in_time_and_never_early() {
         assert!(first - start >= TTL + DELAY, "a grant after {:?}", first - start);
         let events = until(&store, |events| count(events) == 2 * LOCKS).await;
         let last = clock.monotonic();
-        assert!(last - granted <= TTL + DELAY + Duration::from_secs(1), "the last grant after {:?}", last - granted);
+        // A second late at most; where the machine took longer to serve the clients, as long as that.
+        let late = Duration::from_secs(1).max(granted - start);
+        assert!(last - granted <= TTL + DELAY + late, "the last grant after {:?}, the clients took {late:?}", last - granted);
         assert_eq!(events.iter().filter(|event| event.event.kind == EventKind::LeaseExpired).count(), LOCKS);
     });
 }
