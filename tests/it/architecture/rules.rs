@@ -5,12 +5,13 @@ use super::paths::Source;
 /// The layers, and which others each may name. `serve` is the composition root as well, in one file only.
 const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("backend", &[]),
     ("secrets", &["domain"]),
     ("store", &["domain"]),
     ("service", &["store", "secrets", "domain"]),
-    ("serve", &["service", "domain", "pb"]),
+    ("serve", &["service", "domain", "pb", "backend"]),
     ("client", &["pb"]),
-    ("cli", &["client", "pb", "serve", "service", "store", "secrets", "domain"]),
+    ("cli", &["client", "pb", "serve", "service", "store", "secrets", "domain", "backend"]),
     ("pb", &[]),
     ("main", &["cli"]),
     ("lib", &[]),
@@ -19,8 +20,11 @@ const ARROWS: &[(&str, &[&str])] = &[
 const COMPOSITION_ROOT: &str = "serve/start.rs";
 const COMPOSITION_ROOT_MAY_NAME: &[&str] = &["store", "secrets"];
 
+/// The pure layers.
+const PURE: &[&str] = &["domain", "backend"];
+
 /// What a pure layer cannot have.
-const BANNED_IN_DOMAIN: &[&str] = &[
+const BANNED_IN_PURE: &[&str] = &[
     "tokio",
     "tonic",
     "rusqlite",
@@ -49,8 +53,8 @@ pub(super) fn violations(source: &Source) -> Vec<String> {
         if let Err(why) = check_arrow(layer, &source.name, path) {
             lines.push(format!("src/{}: `{written}`: {why}", source.name));
         }
-        if layer == "domain" && BANNED_IN_DOMAIN.iter().any(|banned| names(path, banned)) {
-            lines.push(format!("src/{}: `{written}`: the domain is pure: no I/O, clock or randomness", source.name));
+        if PURE.contains(&layer) && BANNED_IN_PURE.iter().any(|banned| names(path, banned)) {
+            lines.push(format!("src/{}: `{written}`: this layer is pure: no I/O, clock or randomness", source.name));
         }
         for (name, home) in HOMES {
             if path[0] == *name && !source.name.starts_with(home) {
@@ -111,7 +115,7 @@ mod tests {
 
     #[test]
     fn every_arrow_that_is_not_drawn_is_a_violation() {
-        let layers = ["domain", "secrets", "store", "service", "serve", "client", "cli", "pb"];
+        let layers = ["domain", "backend", "secrets", "store", "service", "serve", "client", "cli", "pb"];
         for (from, allowed) in ARROWS.iter().filter(|(name, _)| layers.contains(name)) {
             for to in layers.into_iter().filter(|to| to != from) {
                 let (name, text) = (format!("{from}/file.rs"), format!("use crate::{to}::Thing;"));
@@ -146,7 +150,7 @@ mod tests {
 
     #[test]
     fn nothing_uses_the_command_line() {
-        for layer in ["domain", "secrets", "store", "service", "serve", "client"] {
+        for layer in ["domain", "backend", "secrets", "store", "service", "serve", "client"] {
             assert_violates(&format!("{layer}/file.rs"), "use crate::cli::Args;");
         }
         assert_keeps("main.rs", "fn main() { leasehold::cli::run() }");
@@ -168,9 +172,10 @@ mod tests {
 
     #[test]
     fn impure_domain_is_a_violation() {
-        for banned in BANNED_IN_DOMAIN {
+        for banned in BANNED_IN_PURE {
             assert_violates("domain/lease.rs", &format!("fn f() {{ {banned}::x(); }}"));
             assert_violates("domain/lease.rs", &format!("use {banned};"));
+            assert_violates("backend/md5.rs", &format!("use {banned};"));
             assert_keeps("store/sqlite/clock.rs", &format!("use {banned};"));
         }
         for text in [
