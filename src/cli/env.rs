@@ -2,10 +2,10 @@
 
 use super::context::Context;
 use super::failure::Failure;
-use super::flags::env::{EnvCommand, RulesCommand, SettingsFlags};
+use super::flags::env::{EnvCommand, PlansFlag, RulesCommand, SettingsFlags};
 use super::output::{insist, note};
 use crate::client::Error;
-use crate::pb::v1::Settings;
+use crate::pb::v1::{Plans, Settings};
 
 pub(crate) async fn env(context: &Context, command: EnvCommand) -> Result<(), Failure> {
     let Context { client, out, .. } = context;
@@ -90,5 +90,11 @@ fn resolve(flags: &SettingsFlags) -> Settings {
         allow_opaque: flags.allow_opaque,
         allow_plaintext: flags.allow_plaintext,
         unattended_expires: flags.unattended_expires,
+        plans: flags.plans.map(|plans| match plans {
+            PlansFlag::Shared => Plans::Shared.into(),
+            PlansFlag::Snapshot => Plans::Snapshot.into(),
+            PlansFlag::Exclusive => Plans::Exclusive.into(),
+        }),
+        write_without_lock: flags.write_without_lock,
     }
 }

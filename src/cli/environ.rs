@@ -64,6 +64,7 @@ impl Environ {
                 pid: std::process::id().to_string(),
                 run_url,
                 commit: first(&["LEASEHOLD_COMMIT", "GITHUB_SHA", "CI_COMMIT_SHA"]),
+                ..Labels::default()
             },
             around: around(text(STATE), text(SESSION), text(FENCE)),
         }

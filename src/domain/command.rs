@@ -157,6 +157,12 @@ pub enum LockAct {
         token: Token,
         abandoned: bool,
     },
+    /// Takes a grant back that nobody was told of: the answer could not be written. Nothing happens if the session has asked again since.
+    TakeBack {
+        session: Session,
+        token: Token,
+        asked: u32,
+    },
     Reacquire {
         session: Session,
         old: Token,
@@ -174,6 +180,8 @@ pub enum LockAct {
 pub struct Acquire {
     pub session: Session,
     pub mode: Mode,
+    /// It only plans: the environment's policy decides the mode, and whether there is a lease at all.
+    pub plan: bool,
     /// None: the environment's default.
     pub ttl: Option<Duration>,
     /// Whether to queue.
@@ -181,6 +189,8 @@ pub struct Acquire {
     pub labels: Labels,
     pub unattended: bool,
     pub polls: bool,
+    /// The session names one lease: once that has ended, within a minute it gets no other.
+    pub once: bool,
 }
 
 /// What a break asks for.
@@ -191,6 +201,9 @@ pub struct Break {
     pub token: Option<Token>,
     pub reason: Reason,
     pub now: bool,
+    /// From a client that cannot say whom it means, and may send this twice: within half a minute it breaks nobody who was granted after
+    /// the first, and it is no error if nobody holds.
+    pub forced: bool,
     /// Put the breaker first.
     pub take: Option<Acquire>,
 }
@@ -212,6 +225,8 @@ pub enum ContentAct {
 pub struct Write {
     pub session: Session,
     pub token: Token,
+    /// There is no lease: the write takes the lock, with the token that comes next, and gives it back.
+    pub passing: bool,
     pub expect: Expect,
     /// The caller named no expectation: `expect` is what was current a moment ago. A conflict then is no reason to keep a draft, but
     /// to look again.

@@ -8,7 +8,7 @@ use super::environment::Environment;
 use super::event::{Event, EventKind};
 use super::format::Format;
 use super::ids::{DraftId, KeyedDigest, Version};
-use super::lease::own_holder;
+use super::lease::{held, own_holder};
 use super::lock::Mode;
 use super::names::StateName;
 use super::refusal::Refusal;
@@ -36,6 +36,7 @@ fn write(work: &mut Work<'_>, state: &StateName, write: &Write) -> Result<Reply,
             Ok(commit(work, state, write))
         }
         Err(why @ Refusal::VersionConflict { .. }) if write.guessed => Err(why),
+        Err(why @ Refusal::TokenMoved(_)) => Err(why),
         Err(why) => {
             sealed_here(work, write, false)?;
             Err(keep(work, state, write, why))
@@ -120,8 +121,9 @@ fn acceptable(work: &Work<'_>, write: &Write) -> Result<(), Refusal> {
 fn allowed(work: &mut Work<'_>, write: &Write) -> Result<(), Refusal> {
     // A deleted state has versions, too: a plan may begin a state, not bring one back.
     let begun = work.snapshot.current.is_some();
-    let holder = own_holder(work, &write.session, write.token)?;
-    if holder.mode == Mode::Shared && begun {
+    if write.passing {
+        passes(work, write)?;
+    } else if own_holder(work, &write.session, write.token)?.mode == Mode::Shared && begun {
         return Err(Refusal::LeaseShared(write.token));
     }
     let current = Expect::of(work.snapshot.current.as_ref());
@@ -148,9 +150,26 @@ fn allowed(work: &mut Work<'_>, write: &Write) -> Result<(), Refusal> {
     }
 }
 
+/// Whether a write without a lease may take the lock and give it back: where that is allowed, and as an acquire that does not wait.
+fn passes(work: &Work<'_>, write: &Write) -> Result<(), Refusal> {
+    if let Some(reason) = work.snapshot.frozen() {
+        return Err(Refusal::Frozen(reason));
+    }
+    if work.snapshot.waiting > 0 || !work.snapshot.lock.fits(Mode::Exclusive, work.ctx.now) {
+        return Err(held(work));
+    }
+    if !work.environment()?.settings.write_without_lock {
+        return Err(Refusal::LeaseRequired);
+    }
+    let coming = work.snapshot.lock.coming_token(work.ctx.epoch);
+    if coming == write.token { Ok(()) } else { Err(Refusal::TokenMoved(coming)) }
+}
+
 fn commit(work: &mut Work<'_>, state: &StateName, write: &Write) -> Reply {
     let (ctx, settings) = (work.ctx, work.settings());
-    if let Ok(holder) = own_holder(work, &write.session, write.token) {
+    if write.passing {
+        work.snapshot.lock.last_token = write.token;
+    } else if let Ok(holder) = own_holder(work, &write.session, write.token) {
         holder.claim(ctx.now, &settings, ctx);
         holder.wrote(&settings, ctx);
     }

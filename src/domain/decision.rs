@@ -121,6 +121,8 @@ pub enum Reply {
         was: bool,
     },
     Held(Grant),
+    /// A plan that needs no lease here: it reads what is current.
+    Unneeded,
     Queued(Place),
     Cancelled {
         was_waiting: bool,
@@ -134,6 +136,9 @@ pub enum Reply {
     Released {
         was_live: bool,
         ended: Option<super::lock::End>,
+    },
+    TakenBack {
+        was: bool,
     },
     Broken {
         broken: Vec<Holder>,
@@ -168,6 +173,9 @@ pub struct Grant {
     pub remaining: Option<Duration>,
     pub claimed: bool,
     pub lock_delay: Duration,
+    /// How often the session has asked for it since the grant.
+    #[serde(default)]
+    pub asked: u32,
 }
 
 /// A ticket as its owner is told of it.

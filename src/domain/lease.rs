@@ -10,6 +10,7 @@ use super::ids::{TicketId, Token};
 use super::lock::{End, Holder, Mode, Ticket, first_deadline, same};
 use super::names::{Principal, Reason, Session};
 use super::refusal::{HeldBy, Refusal};
+use super::settings::Plans;
 use super::{takeover, time::Context};
 
 /// Decides an act on a lock that is settled.
@@ -20,6 +21,7 @@ pub(super) fn decide(work: &mut Work<'_>, act: &LockAct) -> Result<Reply, Refusa
         LockAct::Refresh { session } => refresh(work, session),
         LockAct::Renew { session, token, ttl } => renew(work, session, *token, *ttl),
         LockAct::Release { session, token, abandoned } => release(work, session, *token, *abandoned),
+        LockAct::TakeBack { session, token, asked } => Ok(take_back(work, session, *token, *asked)),
         LockAct::Reacquire { session, old } => takeover::reacquire(work, session, *old),
         LockAct::Break(act) => takeover::break_lease(work, act),
         LockAct::Freeze(reason) => Ok(freeze(work, Some(reason.clone()))),
@@ -29,9 +31,21 @@ pub(super) fn decide(work: &mut Work<'_>, act: &LockAct) -> Result<Reply, Refusa
 }
 
 fn acquire(work: &mut Work<'_>, acquire: &Acquire) -> Result<Reply, Refusal> {
+    let mode = match (acquire.plan, work.environment()?.settings.plans) {
+        (false, _) => acquire.mode,
+        (true, Plans::Shared) => Mode::Shared,
+        (true, Plans::Exclusive) => Mode::Exclusive,
+        (true, Plans::Snapshot) => return Ok(Reply::Unneeded),
+    };
+    let acquire = &Acquire { mode, ..acquire.clone() };
     let ttl = checked_ttl(work, acquire.ttl)?;
     if let Some(reply) = already(work, acquire)? {
         return Ok(reply);
+    }
+    if acquire.once
+        && let Some(spent) = work.snapshot.lock.spent_by(work.principal(), &acquire.session, work.ctx.now)
+    {
+        return Err(Refusal::SessionSpent { token: spent.token, how: spent.how.clone() });
     }
     let frozen = work.snapshot.frozen();
     if frozen.is_none() && work.snapshot.waiting == 0 && work.snapshot.lock.fits(acquire.mode, work.ctx.now) {
@@ -64,6 +78,7 @@ fn already(work: &mut Work<'_>, acquire: &Acquire) -> Result<Option<Reply>, Refu
         if acquire.polls {
             // Who polls learns of its grant by asking: asking is its first use.
             holder.claim(ctx.now, &settings, ctx);
+            holder.asked = holder.asked.saturating_add(1);
         }
         return Ok(Some(held_reply(holder, ctx)));
     }
@@ -115,6 +130,7 @@ fn grant(work: &mut Work<'_>, acquire: &Acquire, ttl: Duration) -> Reply {
         ticket: None,
         labels: acquire.labels.clone(),
         granted: ctx.wall,
+        asked: 0,
     };
     work.event(Event::lease(EventKind::LeaseGranted, &holder));
     let reply = held_reply(&holder, ctx);
@@ -211,6 +227,14 @@ fn release(work: &mut Work<'_>, session: &Session, token: Token, abandoned: bool
     }
 }
 
+fn take_back(work: &mut Work<'_>, session: &Session, token: Token, asked: u32) -> Reply {
+    let was = own_holder(work, session, token).is_ok_and(|holder| holder.asked == asked);
+    if was {
+        end(work, token, End::Unclaimed, EventKind::LeaseUnclaimed);
+    }
+    Reply::TakenBack { was }
+}
+
 fn freeze(work: &mut Work<'_>, reason: Option<Reason>) -> Reply {
     let was = work.snapshot.lock.frozen.is_some();
     let reply = if reason.is_some() { Reply::Frozen } else { Reply::Unfrozen { was } };
@@ -231,7 +255,7 @@ pub(super) fn end(work: &mut Work<'_>, token: Token, how: End, kind: EventKind) 
         let holder = lock.holders.remove(at);
         let message = super::refusal::end_text(&how);
         work.event(Event::lease(kind, &holder).because(message));
-        work.snapshot.lock.remember(holder, how);
+        work.snapshot.lock.remember(holder, how, work.ctx.now);
     }
 }
 
@@ -281,6 +305,7 @@ pub(super) fn held_reply(holder: &Holder, ctx: &Context<'_>) -> Reply {
         remaining: holder.remaining(ctx.now),
         claimed: holder.claimed,
         lock_delay: holder.lock_delay,
+        asked: holder.asked,
     })
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Event, EventKind};
-use super::ids::{TicketId, Token};
+use super::ids::{Epoch, TicketId, Token};
 use super::names::{EnvironmentName, Labels, Principal, Reason, Session, StatePath};
 use super::settings::Settings;
 use super::time::{Context, StoreTime, WallTime};
@@ -42,6 +42,12 @@ pub struct Lock {
     /// How the last leases ended, newest last: for exact errors, and for reacquire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ended: Vec<Ended>,
+    /// Sessions of unattended leases that ended a short while ago, oldest first: a retry of theirs must not get another grant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub spent: Vec<Spent>,
+    /// Breaks of all that names nobody, a short while ago, oldest first: a retry of theirs must not break who came after.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forced: Vec<Forced>,
     /// The last ticket issued.
     pub last_ticket: TicketId,
     /// The smallest place ever given to a ticket that went to the front.
@@ -76,6 +82,13 @@ pub struct Holder {
     #[serde(default)]
     pub labels: Labels,
     pub granted: WallTime,
+    /// How often its session has asked for it since the grant.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub asked: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A place in a lock's queue.
@@ -130,8 +143,40 @@ pub struct Ended {
     pub how: End,
 }
 
+/// A session whose unattended lease has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the words are those of the design; what is not plain is said")]
+pub struct Spent {
+    pub principal: Principal,
+    pub session: Session,
+    pub token: Token,
+    pub at: StoreTime,
+    pub how: End,
+}
+
+/// A break of all that named nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forced {
+    /// Who broke.
+    pub principal: Principal,
+    /// When.
+    pub at: StoreTime,
+    /// The last token granted before.
+    pub up_to: Token,
+}
+
 /// How many ended leases a lock remembers.
 const REMEMBERED: usize = 8;
+/// How long it remembers the sessions of unattended leases: as long as a client may retry.
+const SPENT_FOR: Duration = Duration::from_secs(60);
+/// And how many; each is a lock taken through a door in the last minute.
+const SPENT: usize = 256;
+/// How long a break that names nobody is taken for the same one again.
+const FORCED_FOR: Duration = Duration::from_secs(30);
+/// By how many principals.
+const FORCED: usize = 16;
 
 /// Whose lease or ticket something is.
 pub(super) fn same(principal: &Principal, session: &Session, other: (&Principal, &Session)) -> bool {
@@ -240,11 +285,16 @@ impl Lock {
             && (self.holders.is_empty() || mode == Mode::Shared && self.holders.iter().all(|holder| holder.mode == Mode::Shared))
     }
 
-    /// The next fencing token: max(last + 1, epoch · 2³⁰). A full counter carries into the epoch's bits.
+    /// Spends the next fencing token.
     pub(super) fn next_token(&mut self, ctx: &Context<'_>) -> Token {
-        let token = Token((self.last_token.0 + 1).max(ctx.epoch.0 << 30));
-        self.last_token = token;
-        token
+        self.last_token = self.coming_token(ctx.epoch);
+        self.last_token
+    }
+
+    /// The next fencing token: max(last + 1, epoch · 2³⁰). A full counter carries into the epoch's bits.
+    #[must_use]
+    pub fn coming_token(&self, epoch: Epoch) -> Token {
+        Token((self.last_token.0 + 1).max(epoch.0 << 30))
     }
 
     /// Lets go what is past its deadline and serves the head of the queue as long as it fits. `head` is the loaded run of tickets;
@@ -288,7 +338,7 @@ impl Lock {
                 false => (EventKind::LeaseUnclaimed, End::Unclaimed),
             };
             settled.events.push(Event::lease(kind, &holder));
-            self.remember(holder, how);
+            self.remember(holder, how, now);
         }
         if self.cooldown_until.is_some_and(|until| until <= now) {
             self.cooldown_until = None;
@@ -301,10 +351,38 @@ impl Lock {
     }
 
     /// Keeps how a lease ended.
-    pub(super) fn remember(&mut self, holder: Holder, how: End) {
+    pub(super) fn remember(&mut self, holder: Holder, how: End, now: StoreTime) {
+        // What nobody was told of can be asked for again.
+        if holder.unattended_since.is_some() && how != End::Unclaimed {
+            let Holder { principal, session, token, .. } = holder.clone();
+            self.spent.retain(|spent| now < spent.at.after(SPENT_FOR));
+            self.spent.push(Spent { principal, session, token, at: now, how: how.clone() });
+            let surplus = self.spent.len().saturating_sub(SPENT);
+            self.spent.drain(..surplus);
+        }
         self.ended.push(Ended { holder, how });
         let surplus = self.ended.len().saturating_sub(REMEMBERED);
         self.ended.drain(..surplus);
+    }
+
+    /// The unattended lease of this session that ended within the last minute.
+    #[must_use]
+    pub fn spent_by(&self, principal: &Principal, session: &Session, now: StoreTime) -> Option<&Spent> {
+        let mut recent = self.spent.iter().rev().filter(|spent| now < spent.at.after(SPENT_FOR));
+        recent.find(|spent| same(principal, session, (&spent.principal, &spent.session)))
+    }
+
+    /// Notes a break that names nobody. If the principal made one within the last half minute, this is taken for its retry, and it gives
+    /// the last token that was granted before that one.
+    pub(super) fn force(&mut self, principal: &Principal, now: StoreTime) -> Option<Token> {
+        self.forced.retain(|forced| now < forced.at.after(FORCED_FOR));
+        if let Some(earlier) = self.forced.iter().find(|forced| forced.principal == *principal) {
+            return Some(earlier.up_to);
+        }
+        self.forced.push(Forced { principal: principal.clone(), at: now, up_to: self.last_token });
+        let surplus = self.forced.len().saturating_sub(FORCED);
+        self.forced.drain(..surplus);
+        None
     }
 
     /// Grants to a ticket: held at once, but to be claimed before the claim deadline.
@@ -325,6 +403,7 @@ impl Lock {
             ticket: Some(ticket.id),
             labels: ticket.labels,
             granted: ctx.wall,
+            asked: 0,
         });
         self.holders.last().expect("a holder was just pushed")
     }

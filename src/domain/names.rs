@@ -175,6 +175,12 @@ pub struct Labels {
     /// The commit applied.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub commit: String,
+    /// What it is about, in the words of the tool that asked.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub operation: String,
+    /// The version of that tool.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub tool_version: String,
 }
 
 impl Labels {
@@ -183,7 +189,8 @@ impl Labels {
     /// # Errors
     /// [`NameError::Label`] if one is too long or has control characters.
     pub fn checked(self) -> Result<Self, NameError> {
-        let all = [&self.who, &self.host, &self.pid, &self.run_url, &self.commit];
+        let Self { who, host, pid, run_url, commit, operation, tool_version } = &self;
+        let all = [who, host, pid, run_url, commit, operation, tool_version];
         if all.into_iter().all(|label| valid_label(label)) { Ok(self) } else { Err(NameError::Label) }
     }
 }

@@ -53,6 +53,12 @@ pub enum Refusal {
     TokenUnknown(Token),
     #[error("lease {0} is shared: it may write only while the state has no version")]
     LeaseShared(Token),
+    #[error("this lock id was used before, and its lease {token} is over: {}", end_text(.how))]
+    SessionSpent { token: Token, how: End },
+    #[error("no lease of this lock has that lock id, or had it within the last minute")]
+    SessionUnknown,
+    #[error("a write needs a lease here: this environment takes none without")]
+    LeaseRequired,
     #[error("this acquire was answered before, and what it got has ended: {}", .how.as_ref().map_or_else(|| "its ticket left the queue".to_owned(), end_text))]
     AcquireDead { how: Option<End> },
     #[error("lease {token} cannot be taken again: {why}")]
@@ -92,6 +98,9 @@ pub enum Refusal {
     /// The document was sealed on a ground that has moved: seal it again. Never told to callers.
     #[error("the state's keys or values have changed since the document was sealed")]
     GroundMoved,
+    /// A write without a lease was sealed for another token than the one that comes next: seal it again. Never told to callers.
+    #[error("the lock was granted since the document was sealed")]
+    TokenMoved(Token),
     #[error("the keys or rules of the environment were changed by somebody else in between")]
     KeysMoved,
     #[error("a {} of this environment is under way ({done} of {total} done)", .kind.verb())]
@@ -126,6 +135,9 @@ impl Refusal {
             Self::TokenUnknown(_) => "TOKEN_UNKNOWN",
             Self::LeaseShared(_) => "LEASE_SHARED",
             Self::AcquireDead { .. } => "ACQUIRE_DEAD",
+            Self::SessionSpent { .. } => "SESSION_SPENT",
+            Self::SessionUnknown => "SESSION_UNKNOWN",
+            Self::LeaseRequired => "LEASE_REQUIRED",
             Self::ReacquireRefused { .. } => "REACQUIRE_REFUSED",
             Self::BreakStale { .. } | Self::NothingToBreak => "BREAK_STALE",
             Self::VersionConflict { .. } => "VERSION_CONFLICT",
@@ -136,7 +148,7 @@ impl Refusal {
             Self::PlaintextRefused => "PLAINTEXT_REFUSED",
             Self::StateNotFound => "STATE_NOT_FOUND",
             Self::MarkWritten => "MARK_WRITTEN",
-            Self::GroundMoved => "INTERNAL",
+            Self::GroundMoved | Self::TokenMoved(_) => "INTERNAL",
             Self::KeysMoved => "KEYS_MOVED",
             Self::RotationRunning { .. } => "ROTATION_RUNNING",
             Self::RotationNone => "ROTATION_NONE",
@@ -171,6 +183,12 @@ impl Refusal {
                 "if nobody took the lock since, `leasehold lease reacquire`; otherwise acquire again".to_owned()
             }
             Self::LeaseLost { .. } | Self::AcquireDead { .. } => "acquire again, with a new request id".to_owned(),
+            Self::SessionSpent { .. } => "run the command again: each run locks with an id of its own".to_owned(),
+            Self::SessionUnknown => "look who holds the lock with `leasehold lease show`".to_owned(),
+            Self::LeaseRequired => {
+                "lock before writing (without `-lock=false`), or allow it with `leasehold env set --write-without-lock`"
+                    .to_owned()
+            }
             Self::LeaseForeign(_) => "use the session and the token that the acquire returned".to_owned(),
             Self::TokenUnknown(_) => "check the token and the state's name; a token belongs to one lock".to_owned(),
             Self::LeaseShared(_) => "release it and acquire an exclusive lease".to_owned(),
@@ -195,7 +213,7 @@ impl Refusal {
             Self::MarkWritten => {
                 "write the document itself (`leasehold state pull` with the full view), never a redacted one".to_owned()
             }
-            Self::GroundMoved => "try again".to_owned(),
+            Self::GroundMoved | Self::TokenMoved(_) => "try again".to_owned(),
             Self::KeysMoved => "look again with `leasehold keys report`, then try again".to_owned(),
             Self::RotationRunning { .. } => "wait for its end: `leasehold keys report` shows how far it is".to_owned(),
             Self::RotationNone => "look with `leasehold keys report`".to_owned(),

@@ -70,6 +70,23 @@ pub struct Settings {
     pub allow_plaintext: bool,
     /// Whether an unattended exclusive lease ends when it is overdue.
     pub unattended_expires: bool,
+    /// What a plan of a stock client takes.
+    pub plans: Plans,
+    /// Whether stock clients may write without a lock: the write takes it and gives it back, if nobody holds it or waits for it.
+    pub write_without_lock: bool,
+}
+
+/// What a plan of a stock client takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Plans {
+    /// A shared lease: plans go beside each other, and not beside an apply.
+    #[default]
+    Shared,
+    /// No lease: a plan reads what is current, and disturbs nobody.
+    Snapshot,
+    /// An exclusive lease, as an apply.
+    Exclusive,
 }
 
 impl Default for Settings {
@@ -84,6 +101,8 @@ impl Default for Settings {
             allow_opaque: true,
             allow_plaintext: true,
             unattended_expires: false,
+            plans: Plans::Shared,
+            write_without_lock: false,
         }
     }
 }
@@ -114,6 +133,8 @@ pub struct SettingsChange {
     pub allow_opaque: Option<bool>,
     pub allow_plaintext: Option<bool>,
     pub unattended_expires: Option<bool>,
+    pub plans: Option<Plans>,
+    pub write_without_lock: Option<bool>,
 }
 
 impl SettingsChange {
@@ -132,6 +153,8 @@ impl SettingsChange {
             allow_opaque: self.allow_opaque.unwrap_or(old.allow_opaque),
             allow_plaintext: self.allow_plaintext.unwrap_or(old.allow_plaintext),
             unattended_expires: self.unattended_expires.unwrap_or(old.unattended_expires),
+            plans: self.plans.unwrap_or(old.plans),
+            write_without_lock: self.write_without_lock.unwrap_or(old.write_without_lock),
         };
         let range = |what: &str, ok: bool, rule: String| match ok {
             true => Ok(()),

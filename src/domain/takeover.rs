@@ -49,6 +49,7 @@ pub(super) fn reacquire(work: &mut Work<'_>, session: &Session, old: Token) -> R
         reacquired: true,
         ticket: None,
         granted: ctx.wall,
+        asked: 0,
         ..was
     };
     leave_queue(work, "its session took its old lease again");
@@ -78,7 +79,12 @@ pub(super) fn replayed_take(work: &mut Work<'_>, act: &Break, broken: Vec<Holder
 
 /// Ends the lease with the expected token, or all of them.
 pub(super) fn break_lease(work: &mut Work<'_>, act: &Break) -> Result<Reply, Refusal> {
-    let holding: Vec<Token> = work.snapshot.lock.holders.iter().map(|holder| holder.token).collect();
+    let mut holding: Vec<Token> = work.snapshot.lock.holders.iter().map(|holder| holder.token).collect();
+    if act.forced
+        && let Some(up_to) = work.snapshot.lock.force(work.principal(), work.ctx.now)
+    {
+        holding.retain(|token| *token <= up_to);
+    }
     let targets = match act.token {
         Some(expected) if !holding.contains(&expected) => return Err(Refusal::BreakStale { expected, holding }),
         Some(expected) => vec![expected],
@@ -86,7 +92,7 @@ pub(super) fn break_lease(work: &mut Work<'_>, act: &Break) -> Result<Reply, Ref
     };
     let ends_cooldown = act.now && act.token.is_none() && work.snapshot.lock.cooldown_until.is_some();
     if targets.is_empty() && !ends_cooldown && act.take.is_none() {
-        return Err(Refusal::NothingToBreak);
+        return if act.forced { Ok(Reply::Broken { broken: Vec::new(), then: None }) } else { Err(Refusal::NothingToBreak) };
     }
     let take = act.take.as_ref().map(|take| Ok((take, checked_ttl(work, take.ttl)?))).transpose()?;
     if let Some((take, _)) = take {

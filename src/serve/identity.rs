@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -72,11 +72,16 @@ impl Tokens {
     /// The caller behind an `Authorization` header; none if it shows nothing valid. A lease secret is verified where the lease is known.
     #[must_use]
     pub fn caller(&self, header: Option<&str>) -> Option<Caller> {
-        let (scheme, token) = header?.split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
+        let (scheme, shown) = header?.split_once(' ')?;
+        let password;
+        let token = if scheme.eq_ignore_ascii_case("bearer") {
+            shown.trim()
+        } else if scheme.eq_ignore_ascii_case("basic") {
+            password = basic_password(shown.trim())?;
+            &password
+        } else {
             return None;
-        }
-        let token = token.trim();
+        };
         if let Some(secret) = LeaseSecret::parse(token) {
             return Some(Caller::Lease(secret));
         }
@@ -85,9 +90,32 @@ impl Tokens {
     }
 }
 
+/// The password of basic credentials, whoever the user: stock Terraform can show a token in no other way.
+fn basic_password(shown: &str) -> Option<Zeroizing<String>> {
+    let decoded = Zeroizing::new(STANDARD.decode(shown).ok()?);
+    let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some(Zeroizing::new(password.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn token_is_taken_as_the_password_of_any_user() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tokens, token) = Tokens::open(&folder.path().join("bootstrap.token")).unwrap();
+        let caller = |credentials: &str| tokens.caller(Some(&format!("Basic {}", STANDARD.encode(credentials))));
+        for good in [format!("ci:{}", *token), format!(":{}", *token)] {
+            assert!(matches!(caller(&good), Some(Caller::Principal(_))));
+        }
+        for wrong in [token.to_string(), format!("{}:", *token), format!("ci:{}x", *token), "ci:".to_owned(), String::new()] {
+            assert!(caller(&wrong).is_none());
+        }
+        for malformed in ["", "=", "%%%", "/w=="] {
+            assert!(tokens.caller(Some(&format!("Basic {malformed}"))).is_none(), "{malformed}");
+        }
+    }
 
     #[test]
     fn only_the_bootstrap_token_is_a_principal() {

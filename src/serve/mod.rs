@@ -5,3 +5,4 @@ pub mod door;
 pub mod grpc;
 pub mod identity;
 pub mod start;
+pub mod terraform;

@@ -13,6 +13,7 @@ use super::config::{Config, ConfigError, StoreKind};
 use super::door::{self, Limits as DoorLimits};
 use super::grpc::{self, Door, STREAMING};
 use super::identity::{TokenError, Tokens};
+use super::terraform;
 use crate::domain::ids::{HistoryId, RequestId};
 use crate::domain::names::EnvironmentName;
 use crate::domain::settings::SettingsChange;
@@ -151,9 +152,11 @@ impl Server {
         for service in grpc::SERVICES {
             health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
         }
-        let app = routes.fallback(grpc::nothing_here);
+        let terraform = terraform::Door { service: Arc::clone(&self.service), tokens: Arc::clone(&self.tokens) };
+        let app = routes.merge(terraform::routes(terraform)).fallback(grpc::nothing_here);
         let streaming = STREAMING.iter().map(|path| (*path).to_owned()).collect();
-        let limits = DoorLimits { streaming, ..DoorLimits::default() }.fit_descriptors().map_err(StartError::Serve)?;
+        let patient = vec![terraform::PREFIX.to_owned()];
+        let limits = DoorLimits { streaming, patient, ..DoorLimits::default() }.fit_descriptors().map_err(StartError::Serve)?;
         let mut head = self.service.store_head();
         let failed = async move { drop(head.wait_for(|head| head.failed).await) };
         let ended = async move {
@@ -270,15 +273,25 @@ async fn dev(
         let id = RequestId(uuid::Uuid::now_v7().into_bytes());
         let file = folder.join("recovery.key");
         let recipient = generate_file(&file).map_err(|cause| StartError::Write { file, cause })?;
+        // Whoever tries it out may do so with `-lock=false`, too.
+        let settings = SettingsChange { write_without_lock: Some(true), ..SettingsChange::default() };
         let recovery = Recovery { recipients: vec![recipient], none: false };
-        service.create_environment(&caller, id, name, SettingsChange::default(), recovery).await.map_err(StartError::Dev)?;
+        service.create_environment(&caller, id, name, settings, recovery).await.map_err(StartError::Dev)?;
     }
     let file = folder.join("dev.env");
     let scheme = if tls { "https" } else { "http" };
-    let exports = Zeroizing::new(format!("export LEASEHOLD_SERVER={scheme}://{address}\nexport LEASEHOLD_TOKEN={}\n", **token));
+    let exports = Zeroizing::new(format!(
+        "export LEASEHOLD_SERVER={scheme}://{address}\nexport LEASEHOLD_TOKEN={0}\nexport TF_HTTP_USERNAME=leasehold\nexport TF_HTTP_PASSWORD={0}\n",
+        **token
+    ));
     write_private(&file, exports.as_bytes()).map_err(|cause| StartError::Write { file: file.clone(), cause })?;
     Ok(format!(
-        "In another terminal:\n\n    . {file}\n    leasehold run --state dev/app -- sh -c 'echo working under lease $LEASEHOLD_FENCE'\n",
+        "In another terminal:\n\n    . {file}\n    leasehold run --state dev/app -- sh -c 'echo working under lease $LEASEHOLD_FENCE'\n\n\
+         Terraform and OpenTofu, in the same terminal:\n\n    \
+         terraform {{\n      backend \"http\" {{\n        \
+         address        = \"{scheme}://{address}/terraform/v1/dev/app\"\n        \
+         lock_address   = \"{scheme}://{address}/terraform/v1/dev/app\"\n        \
+         unlock_address = \"{scheme}://{address}/terraform/v1/dev/app\"\n      }}\n    }}\n",
         file = file.display()
     ))
 }

@@ -246,6 +246,7 @@ impl Stream {
             ttl: holder.ttl,
             claimed: holder.claimed,
             lock_delay: holder.lock_delay,
+            asked: holder.asked,
         }))
     }
 

@@ -245,8 +245,8 @@ impl Service {
 
     /// The digest of an acquire.
     pub(super) async fn acquire_digest(&self, state: &StateName, acquire: &Acquire) -> Result<KeyedDigest, Error> {
-        let Acquire { session, mode, ttl, wait, labels, unattended, polls } = acquire;
-        let text = format!("{mode:?} {ttl:?} {wait} {labels:?} {unattended} {polls}");
+        let Acquire { session, mode, plan, ttl, wait, labels, unattended, polls, once } = acquire;
+        let text = format!("{mode:?} {plan} {ttl:?} {wait} {labels:?} {unattended} {polls} {once}");
         self.digest(state, &[b"acquire", session.as_str().as_bytes(), text.as_bytes()]).await
     }
 }

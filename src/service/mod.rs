@@ -29,6 +29,7 @@ pub mod rotation;
 pub mod rules;
 mod sealing;
 pub mod states;
+pub mod tools;
 mod vault;
 pub mod views;
 pub mod watch;
@@ -80,6 +81,7 @@ pub struct Service {
     deletions: AtomicU64,
     hub: Arc<hub::Hub>,
     bounds: Bounds,
+    waiting: tools::Waiting,
     runners: rotation::runner::Runners,
     verifiers: rotation::verify::Verifiers,
     /// Itself, for what goes on by itself and must not hold it.
@@ -108,6 +110,7 @@ impl Service {
             keys: DashMap::new(),
             deletions: AtomicU64::new(0),
             bounds,
+            waiting: tools::Waiting::default(),
             flights: Arc::new(tokio::sync::Semaphore::new(usize::try_from(permits).expect("a u32 fits usize"))),
             permits,
         })

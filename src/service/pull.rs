@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::sealing::Plain;
 use super::views::{Masked, View, Viewed};
@@ -48,6 +48,20 @@ pub struct Pulled {
     pub signer: Option<String>,
 }
 
+/// A whole document, with its share of the memory for documents in flight.
+pub struct Whole {
+    /// What it is.
+    pub meta: Meta,
+    document: Plain,
+    _flight: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        &self.document
+    }
+}
+
 impl Meta {
     /// What the bytes are.
     #[must_use]
@@ -82,6 +96,19 @@ impl Service {
         }
         let Viewed { document, masked, signer } = self.viewed(state, &meta, view).await?;
         Ok(Pulled { meta, document: Some(self.pieces(document).await?), masked, signer })
+    }
+
+    /// The current version as a whole, for a door that sends it with what is computed over all of it.
+    ///
+    /// # Errors
+    /// As [`Self::pull`].
+    pub async fn document(self: &Arc<Self>, caller: &Caller, state: &StateName, view: &View) -> Result<Whole, Error> {
+        self.authorise_read(caller, state, view)?;
+        self.keys(&state.environment).await?;
+        let meta = self.meta(state, Which::Current).await?;
+        let document = self.viewed(state, &meta, view).await?.document;
+        let flight = self.flight(document.len() as u64).await?;
+        Ok(Whole { meta, document, _flight: flight })
     }
 
     /// A version or a draft without its document. The current version of a deleted state is none.

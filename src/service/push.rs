@@ -58,10 +58,14 @@ pub struct Upload {
 const TRIES: u32 = 64;
 
 /// A write whose document is not ready yet: what all writes have in common.
+#[derive(Clone)]
 pub(super) struct Draftless<'a> {
     pub(super) state: &'a StateName,
     pub(super) session: Session,
+    /// Of a passing write: a guess at the token that comes next.
     pub(super) token: Token,
+    /// There is no lease: the write takes the lock and gives it back.
+    pub(super) passing: bool,
     /// None: what is current when the write is checked.
     pub(super) expect: Option<Expect>,
     pub(super) origin: Origin,
@@ -128,12 +132,8 @@ impl Service {
     /// # Errors
     /// The document or the write is refused.
     pub async fn push(&self, principal: Principal, push: Push, upload: Upload) -> Result<Written, Error> {
-        let Upload { document, size, _flight } = upload;
-        if (document.len() as u64) < size {
-            return Err(Error::Truncated { got: document.len() as u64, size });
-        }
+        let (document, _flight) = upload.whole()?;
         let ring = self.ring(&push.state.environment).await?;
-        let document: Plain = Arc::new(document);
         let digest = run(document.len(), {
             let (ring, document) = (Arc::clone(&ring), Arc::clone(&document));
             move || Ok(ring.secret.content_digest(&document))
@@ -143,20 +143,21 @@ impl Service {
             state: &push.state,
             session: push.session.clone(),
             token: push.token,
+            passing: false,
             expect: push.expect,
             origin: Origin::Write,
             rewrite: push.rewrite,
             inner_lock: push.inner_lock.clone(),
         };
-        self.write_document(principal, (push.id, request), write, document, push.format).await
+        self.write_document(principal, Some((push.id, request)), write, document, push.format).await
     }
 
     /// Seals a document for where the state stands and writes it; again if the state has moved in between.
     pub(super) async fn write_document(
         &self,
         principal: Principal,
-        request: (RequestId, KeyedDigest),
-        write: Draftless<'_>,
+        request: Option<(RequestId, KeyedDigest)>,
+        mut write: Draftless<'_>,
         document: Plain,
         wanted: Option<Format>,
     ) -> Result<Written, Error> {
@@ -198,6 +199,7 @@ impl Service {
             match self.write(principal.clone(), request, &write, prepared).await {
                 Err(Error::Refused(Refusal::VersionConflict { .. })) if write.expect.is_none() && tries > 0 => {}
                 Err(Error::Refused(Refusal::GroundMoved)) if tries > 0 => self.vault.forget(&state.environment),
+                Err(Error::Refused(Refusal::TokenMoved(coming))) if tries > 0 => write.token = coming,
                 Ok(written) => {
                     if written.version.body == Some(body) {
                         self.vault.remember_sealings(body, sealed.sealings);
@@ -214,15 +216,16 @@ impl Service {
     pub(super) async fn write(
         &self,
         principal: Principal,
-        request: (RequestId, KeyedDigest),
+        request: Option<(RequestId, KeyedDigest)>,
         write: &Draftless<'_>,
         prepared: Prepared,
     ) -> Result<Written, Error> {
-        let Draftless { state, session, token, origin, rewrite, inner_lock, .. } = write;
+        let Draftless { state, session, token, passing, origin, rewrite, inner_lock, .. } = write;
         let Prepared { expect, guessed, fresh, draft, masked, content } = prepared;
         let act = ContentAct::Write(Write {
             session: session.clone(),
             token: *token,
+            passing: *passing,
             expect,
             guessed,
             content,
@@ -234,7 +237,7 @@ impl Service {
             fresh_state: fresh,
             draft,
         });
-        match self.submit(principal, Some(request), Act::Content((*state).clone(), Box::new(act))).await? {
+        match self.submit(principal, request, Act::Content((*state).clone(), Box::new(act))).await? {
             Reply::Wrote { version, replayed } => Ok(Written { version: *version, replayed, warnings: Vec::new() }),
             _ => Err(Error::internal("a write answered otherwise")),
         }
@@ -258,6 +261,16 @@ impl Service {
 }
 
 impl Upload {
+    /// What has arrived, all of it, with its share of the memory.
+    ///
+    /// # Errors
+    /// It is shorter than announced.
+    pub(super) fn whole(self) -> Result<(Plain, Option<OwnedSemaphorePermit>), Error> {
+        let Self { document, size, _flight } = self;
+        let got = document.len() as u64;
+        if got < size { Err(Error::Truncated { got, size }) } else { Ok((Arc::new(document), _flight)) }
+    }
+
     /// Takes the next piece.
     ///
     /// # Errors
@@ -266,6 +279,14 @@ impl Upload {
         if piece.len() > CHUNK {
             return Err(Error::Protocol("a chunk is at most 256 KiB"));
         }
+        self.take(piece)
+    }
+
+    /// Takes the next bytes, as many as they are.
+    ///
+    /// # Errors
+    /// They go on after the announced size.
+    pub fn take(&mut self, piece: &[u8]) -> Result<(), Error> {
         if (self.document.len() + piece.len()) as u64 > self.size {
             return Err(Error::TooLong { size: self.size });
         }

@@ -75,7 +75,7 @@ impl Service {
             None => Expect::of(self.current(&under.state).await?.as_ref()),
         };
         let prepared = Prepared { guessed: under.expect.is_none(), ..Prepared::bare(expect)? };
-        self.write(principal, (under.id, digest), &draftless(&under, Origin::Delete, false, None), prepared).await
+        self.write(principal, Some((under.id, digest)), &draftless(&under, Origin::Delete, false, None), prepared).await
     }
 
     async fn rewrite(
@@ -102,7 +102,7 @@ impl Service {
         // The serial was raised against this very version: it has to be the one that is checked.
         let expect = Some(under.expect.unwrap_or_else(|| Expect::of(current.as_ref())));
         let write = Draftless { expect, ..draftless(&under, origin, rewrite, inner_lock) };
-        self.write_document(principal, (under.id, digest), write, document, Some(format)).await
+        self.write_document(principal, Some((under.id, digest)), write, document, Some(format)).await
     }
 
     async fn promoted_before(
@@ -119,7 +119,7 @@ impl Service {
         let digest = keys.request_digest(&[format!("{origin:?} {rewrite}").as_bytes(), text(&under).as_bytes()]);
         let write = draftless(&under, origin, rewrite, None);
         let prepared = Prepared::bare(under.expect.unwrap_or_default())?;
-        self.write(principal, (under.id, digest), &write, prepared).await.map_err(|error| match error {
+        self.write(principal, Some((under.id, digest)), &write, prepared).await.map_err(|error| match error {
             Error::Refused(Refusal::RequestIdReused) => Refusal::RequestIdReused.into(),
             Error::Refused(_) => missing,
             other => other,
@@ -139,6 +139,7 @@ fn draftless(under: &Under, origin: Origin, rewrite: bool, inner_lock: Option<In
         state: &under.state,
         session: under.session.clone(),
         token: under.token,
+        passing: false,
         expect: under.expect,
         origin,
         rewrite,

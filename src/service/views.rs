@@ -18,7 +18,7 @@ use crate::secrets::find::{self, Search};
 use crate::secrets::hole::{Hole, Reason};
 use crate::secrets::path::Path;
 use crate::secrets::seal::OpenError;
-use crate::secrets::view::outputs::{is_output, outputs};
+use crate::secrets::view::outputs::{OutputsError, is_output, outputs, outputs_state};
 use crate::secrets::view::redacted::{redact, redact_whole};
 use crate::secrets::view::sealed::{Subject, seal_for};
 
@@ -32,9 +32,14 @@ pub enum View {
     Redacted,
     /// The outputs, opened, and nothing else.
     Outputs,
+    /// The same as a state of Terraform's that has nothing else, for its data source `terraform_remote_state`.
+    OutputsState,
     /// The bytes that were written, sealed to this age recipient and signed by the environment.
     Sealed(String),
 }
+
+/// How outputs are printed.
+type Render = fn(Format, &[u8]) -> Result<Zeroizing<Vec<u8>>, OutputsError>;
 
 /// A document as its reader gets it.
 pub(super) struct Viewed {
@@ -96,7 +101,9 @@ impl Service {
             View::Redacted if meta.format() == Format::Opaque => Err(unavailable("redacted")),
             View::Redacted => self.redacted(state, meta).await,
             View::Outputs if !matches!(meta.format(), Format::Terraform | Format::Pulumi) => Err(unavailable("outputs")),
-            View::Outputs => self.outputs(state, meta).await.map(plain),
+            View::OutputsState if meta.format() != Format::Terraform => Err(unavailable("outputs")),
+            View::Outputs => self.outputs(state, meta, outputs).await.map(plain),
+            View::OutputsState => self.outputs(state, meta, |_, document| outputs_state(document)).await.map(plain),
             View::Sealed(reader) => {
                 let reader = recipient(reader)?;
                 let ring = self.ring(&state.environment).await?;
@@ -127,13 +134,13 @@ impl Service {
         Ok(Viewed { document: Arc::new(Zeroizing::new(document)), masked, signer: None })
     }
 
-    async fn outputs(&self, state: &StateName, meta: &Meta) -> Result<Plain, Error> {
+    async fn outputs(&self, state: &StateName, meta: &Meta, render: Render) -> Result<Plain, Error> {
         let ring = self.ring(&state.environment).await?;
         let skeleton = self.skeleton(&ring, state, meta).await?;
         let format = meta.format();
         run(skeleton.text.len(), move || {
             let document = skeleton.open_partly(|path| is_output(format, path)).map_err(|_| broken())?;
-            Ok(Arc::new(outputs(format, &document).map_err(|_| broken())?))
+            Ok(Arc::new(render(format, &document).map_err(|_| broken())?))
         })
         .await
     }

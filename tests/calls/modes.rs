@@ -60,7 +60,15 @@ async fn unattended_exclusive_lease_has_no_deadline() {
 async fn refusal_that_names_a_holder_with_long_labels_reaches_the_caller() {
     on_each_engine(async |server| {
         let long = || "é".repeat(128);
-        let labels = pb::Labels { who: long(), host: long(), pid: long(), run_url: long(), commit: long() };
+        let labels = pb::Labels {
+            who: long(),
+            host: long(),
+            pid: long(),
+            run_url: long(),
+            commit: long(),
+            operation: long(),
+            tool_version: long(),
+        };
         let session = "s".repeat(128);
         let request = pb::AcquireRequest { labels: Some(labels), session: session.clone(), ..acquire("dev/app", "s") };
         let _held = server.api.hold_by(request).await;

@@ -91,11 +91,11 @@ async fn bad_session_and_labels_are_refused() {
             refused(server.api.push(open("dev/app", session, 1, 2), b"{}").await, Code::InvalidArgument, "SESSION_INVALID");
         }
         for bad in ["a\nb", "a\u{7}", "\u{1b}[31m", "\u{85}", &"x".repeat(257)] {
-            for field in 0..5 {
-                let mut fields = [const { String::new() }; 5];
+            for field in 0..7 {
+                let mut fields = [const { String::new() }; 7];
                 fields[field] = bad.to_owned();
-                let [who, host, pid, run_url, commit] = fields;
-                let labels = Some(pb::Labels { who, host, pid, run_url, commit });
+                let [who, host, pid, run_url, commit, operation, tool_version] = fields;
+                let labels = Some(pb::Labels { who, host, pid, run_url, commit, operation, tool_version });
                 let request = pb::AcquireRequest { labels, ..acquire("dev/app", "s") };
                 refused(server.api.lease().acquire(request).await, Code::InvalidArgument, "LABEL_INVALID");
             }

@@ -62,6 +62,8 @@ pub(crate) fn asks(session: &str, mode: Mode, wait: bool) -> Acquire {
         labels: Labels::default(),
         unattended: false,
         polls: false,
+        plan: false,
+        once: false,
     }
 }
 
@@ -201,6 +203,7 @@ pub(crate) fn writes(session: &str, token: Token, expect: Expect, mut content: C
         expect,
         content: Some(content),
         origin: Origin::Write,
+        passing: false,
         guessed: false,
         rewrite: false,
         masked: false,

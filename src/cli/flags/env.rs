@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EnvCommand {
@@ -116,4 +116,17 @@ pub(crate) struct SettingsFlags {
     /// Whether unattended exclusive leases end 2 h after their last write
     #[arg(long, value_name = "BOOL")]
     pub(crate) unattended_expires: Option<bool>,
+    /// What a plan of Terraform or OpenTofu takes: a shared lease, none (it reads a snapshot), or an exclusive one
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) plans: Option<PlansFlag>,
+    /// Whether Terraform and OpenTofu may write without a lock, where nobody holds it or waits for it
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) write_without_lock: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PlansFlag {
+    Shared,
+    Snapshot,
+    Exclusive,
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Out, Show, nonzero, print, span, time, wide};
+use super::{Out, Show, nonzero, print, span, time, wide, word};
 use crate::cli::failure::Failure;
 use crate::pb::v1::{Environment, Rules, Settings};
 
@@ -35,6 +35,8 @@ impl Show for Environment {
             ("opaque allowed", or_empty(settings.allow_opaque.map(|b| b.to_string()))),
             ("plaintext allowed", or_empty(settings.allow_plaintext.map(|b| b.to_string()))),
             ("unattended expires", or_empty(settings.unattended_expires.map(|b| b.to_string()))),
+            ("plans take", or_empty(settings.plans.map(|_| plans(&settings)))),
+            ("write without lock", or_empty(settings.write_without_lock.map(|b| b.to_string()))),
         ]
     }
 
@@ -73,5 +75,11 @@ fn settings(settings: &Settings) -> Value {
         "allow_opaque": settings.allow_opaque,
         "allow_plaintext": settings.allow_plaintext,
         "unattended_expires": settings.unattended_expires,
+        "plans": settings.plans.map(|_| plans(settings)),
+        "write_without_lock": settings.write_without_lock,
     })
+}
+
+fn plans(settings: &Settings) -> String {
+    word(settings.plans().as_str_name(), "PLANS_")
 }

@@ -227,5 +227,7 @@ fn labels(labels: &Labels) -> Value {
         "pid": labels.pid,
         "run_url": labels.run_url,
         "commit": labels.commit,
+        "operation": labels.operation,
+        "tool_version": labels.tool_version,
     })
 }

@@ -46,6 +46,27 @@ pub fn outputs(format: Format, document: &[u8]) -> Result<Zeroizing<Vec<u8>>, Ou
     Ok(out)
 }
 
+/// The outputs of a Terraform state as a state that has nothing else: what its data source `terraform_remote_state` reads.
+///
+/// # Errors
+/// [`OutputsError::NotJson`].
+pub fn outputs_state(document: &[u8]) -> Result<Zeroizing<Vec<u8>>, OutputsError> {
+    let root = Value::of(document)?;
+    let part = |name: &str, missing: &'static [u8]| root.get(name).map_or(missing, Value::raw);
+    let parts: [(&[u8], &[u8]); 6] = [
+        (b"\"version\"", part("version", b"4")),
+        (b"\"terraform_version\"", part("terraform_version", b"\"\"")),
+        (b"\"serial\"", part("serial", b"0")),
+        (b"\"lineage\"", part("lineage", b"\"\"")),
+        (b"\"outputs\"", part("outputs", b"{}")),
+        (b"\"resources\"", b"[]"),
+    ];
+    let mut out = Zeroizing::new(Vec::with_capacity(4096));
+    object(&mut out, 0, parts.into_iter(), |raw, out| out.extend_from_slice(raw));
+    out.push(b'\n');
+    Ok(out)
+}
+
 fn terraform(root: Value<'_>, out: &mut Vec<u8>) {
     let outputs = root.get("outputs").map(|outputs| outputs.members().collect::<Vec<_>>()).unwrap_or_default();
     object(out, 0, outputs.iter().map(|output| (output.key(), output.value())), |output, out| {

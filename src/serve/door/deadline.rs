@@ -35,6 +35,7 @@ where
     };
     let mut asked = asked.map(|timeout| Box::pin(sleep(timeout)));
     let limited = !(is_grpc && limits.is_streaming(request.uri().path()));
+    let patient = !is_grpc && limits.is_patient(request.uri().path());
     let version = request.version();
     let arrival = Arc::new(Arrival::default());
     let request = request.map(|body| {
@@ -45,7 +46,7 @@ where
         biased;
         Ok(response) = app.oneshot(request) => response,
         () = elapsed(&mut asked) => return deadline_exceeded("the time that grpc-timeout allows is over").into_http(),
-        () = overdue(limits, &arrival), if limited => return too_slow(limits, is_grpc, version, &arrival),
+        () = overdue(limits, &arrival, patient), if limited => return too_slow(limits, is_grpc, version, &arrival),
     };
     match asked {
         Some(sleep) => response.map(|body| Body::new(Timed { body, sleep, over: false })),
@@ -86,10 +87,14 @@ async fn elapsed(timer: &mut Option<Pin<Box<Sleep>>>) {
 }
 
 /// Completes when the call has had its time.
-async fn overdue(limits: &Limits, arrival: &Arrival) {
+async fn overdue(limits: &Limits, arrival: &Arrival, patient: bool) {
     let mut waited = Duration::ZERO;
     loop {
-        let allowed = time_allowed(limits, arrival.bytes.load(Ordering::Relaxed));
+        let held_back = patient && arrival.ended.load(Ordering::Relaxed);
+        let allowed = match time_allowed(limits, arrival.bytes.load(Ordering::Relaxed)) {
+            allowed if held_back => allowed.saturating_add(limits.patience),
+            allowed => allowed,
+        };
         let missing = allowed.saturating_sub(waited);
         if missing.is_zero() {
             return;
@@ -259,7 +264,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = overdue(&limits, &arrival) => {}
+            () = overdue(&limits, &arrival, false) => {}
             () = trickle => unreachable!("a trickle has no end"),
         }
     }

@@ -40,6 +40,10 @@ pub struct Limits {
     /// Prefixes of the gRPC paths (`/package.Service/Method`) that [`Self::call`] does not bind, because they run long by design.
     /// A `grpc-timeout` still does. Empty by default.
     pub streaming: Vec<String>,
+    /// Prefixes of paths, other than gRPC ones, where an answer may be held back once the request has arrived.
+    pub patient: Vec<String>,
+    /// For how long. 11 minutes: a minute more than a client of the Terraform door may ask for.
+    pub patience: Duration,
     /// How long calls in flight may go on after the stop. 10 s, below the grace periods of the usual supervisors.
     pub drain: Duration,
 }
@@ -60,6 +64,8 @@ impl Default for Limits {
             call: Duration::from_secs(30),
             slowest_upload: 64 << 10,
             streaming: Vec::new(),
+            patient: Vec::new(),
+            patience: Duration::from_secs(660),
             drain: Duration::from_secs(10),
         }
     }
@@ -111,6 +117,10 @@ impl Limits {
         within("window_bytes", self.window_bytes.into(), 65_535..=(1 << 31) - 1)?;
         within("frame_bytes", self.frame_bytes.into(), 1 << 14..=(1 << 24) - 1)?;
         within("slowest_upload", self.slowest_upload, 1..=u64::MAX)
+    }
+
+    pub(super) fn is_patient(&self, path: &str) -> bool {
+        self.patient.iter().any(|prefix| path.starts_with(prefix.as_str()))
     }
 
     pub(super) fn is_streaming(&self, path: &str) -> bool {

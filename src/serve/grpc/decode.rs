@@ -10,7 +10,7 @@ use crate::domain::format::Format;
 use crate::domain::ids::{RequestId, TicketId, Token, Version};
 use crate::domain::lock::Mode;
 use crate::domain::names::{Labels, NameError, Prefix};
-use crate::domain::settings::SettingsChange;
+use crate::domain::settings::{Plans, SettingsChange};
 use crate::pb::v1 as pb;
 use crate::service::Error;
 use crate::service::views::View;
@@ -101,8 +101,8 @@ pub(super) fn view(view: i32, recipient: String) -> Result<View, Status> {
 }
 
 pub(super) fn labels(labels: Option<pb::Labels>) -> Result<Labels, Status> {
-    let pb::Labels { who, host, pid, run_url, commit } = labels.unwrap_or_default();
-    Labels { who, host, pid, run_url, commit }.checked().map_err(|error| status::of(&Error::Name(error)))
+    let pb::Labels { who, host, pid, run_url, commit, operation, tool_version } = labels.unwrap_or_default();
+    Labels { who, host, pid, run_url, commit, operation, tool_version }.checked().map_err(|error| status::of(&Error::Name(error)))
 }
 
 pub(super) fn expect(expect: Option<&pb::Expect>) -> Result<Option<Expect>, Status> {
@@ -120,9 +120,9 @@ pub(super) fn page(prefix: &str, limit: u32) -> Result<(Prefix, usize), Status> 
     Ok((name(prefix)?, usize::try_from(limit).unwrap_or(usize::MAX)))
 }
 
-pub(super) fn settings(settings: Option<pb::Settings>) -> SettingsChange {
+pub(super) fn settings(settings: Option<pb::Settings>) -> Result<SettingsChange, Status> {
     let settings = settings.unwrap_or_default();
-    SettingsChange {
+    Ok(SettingsChange {
         lock_delay: settings.lock_delay_ms.map(Duration::from_millis),
         default_ttl: settings.default_ttl_ms.map(Duration::from_millis),
         max_tickets: settings.max_tickets,
@@ -132,6 +132,18 @@ pub(super) fn settings(settings: Option<pb::Settings>) -> SettingsChange {
         allow_opaque: settings.allow_opaque,
         allow_plaintext: settings.allow_plaintext,
         unattended_expires: settings.unattended_expires,
+        plans: settings.plans.map(plans).transpose()?.flatten(),
+        write_without_lock: settings.write_without_lock,
+    })
+}
+
+fn plans(plans: i32) -> Result<Option<Plans>, Status> {
+    match pb::Plans::try_from(plans) {
+        Ok(pb::Plans::Unspecified) => Ok(None),
+        Ok(pb::Plans::Shared) => Ok(Some(Plans::Shared)),
+        Ok(pb::Plans::Snapshot) => Ok(Some(Plans::Snapshot)),
+        Ok(pb::Plans::Exclusive) => Ok(Some(Plans::Exclusive)),
+        Err(_) => Err(argument("`plans` is unknown", "set one of the enum `Plans`")),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::domain::lock::{End, Holder, LockRow, Mode, Ticket};
 use crate::domain::names::{EnvironmentName, Labels, StateName};
 use crate::domain::refusal::HeldBy;
 use crate::domain::rules::SealRules;
+use crate::domain::settings::Plans;
 use crate::domain::time::StoreTime;
 use crate::pb::v1 as pb;
 use crate::service::environments::PublicKeys;
@@ -39,8 +40,8 @@ pub(super) fn format(format: Format) -> i32 {
 }
 
 pub(super) fn labels(labels: Labels) -> pb::Labels {
-    let Labels { who, host, pid, run_url, commit } = labels;
-    pb::Labels { who, host, pid, run_url, commit }
+    let Labels { who, host, pid, run_url, commit, operation, tool_version } = labels;
+    pb::Labels { who, host, pid, run_url, commit, operation, tool_version }
 }
 
 pub(super) fn environment(environment: Environment, states: u64, keys: PublicKeys) -> pb::Environment {
@@ -57,6 +58,8 @@ pub(super) fn environment(environment: Environment, states: u64, keys: PublicKey
             allow_opaque: Some(settings.allow_opaque),
             allow_plaintext: Some(settings.allow_plaintext),
             unattended_expires: Some(settings.unattended_expires),
+            plans: Some(plans(settings.plans).into()),
+            write_without_lock: Some(settings.write_without_lock),
         }),
         frozen: environment.frozen.map(String::from).unwrap_or_default(),
         states,
@@ -67,11 +70,19 @@ pub(super) fn environment(environment: Environment, states: u64, keys: PublicKey
     }
 }
 
+fn plans(plans: Plans) -> pb::Plans {
+    match plans {
+        Plans::Shared => pb::Plans::Shared,
+        Plans::Snapshot => pb::Plans::Snapshot,
+        Plans::Exclusive => pb::Plans::Exclusive,
+    }
+}
+
 pub(super) fn view(view: &View) -> i32 {
     match view {
         View::Full => pb::View::Full.into(),
         View::Redacted => pb::View::Redacted.into(),
-        View::Outputs => pb::View::Outputs.into(),
+        View::Outputs | View::OutputsState => pb::View::Outputs.into(),
         View::Sealed(_) => pb::View::Sealed.into(),
     }
 }

@@ -23,7 +23,7 @@ impl EnvironmentService for Door {
         let pb::CreateEnvironmentRequest { name, settings, request_id, recovery, no_recovery } = request.into_inner();
         let (id, name) = (decode::request_id(&request_id)?, decode::name(&name)?);
         let recovery = Recovery { recipients: recovery, none: no_recovery };
-        let made = self.service.create_environment(&caller, id, name, decode::settings(settings), recovery).await;
+        let made = self.service.create_environment(&caller, id, name, decode::settings(settings)?, recovery).await;
         let made = made.map_err(|error| status::of(&error))?;
         Ok(Response::new(self.shown(&caller, made, 0).await?))
     }
@@ -53,7 +53,7 @@ impl EnvironmentService for Door {
         let caller = self.caller(&request)?;
         let pb::SetEnvironmentRequest { name, settings, request_id } = request.into_inner();
         let (id, name) = (decode::request_id(&request_id)?, decode::name(&name)?);
-        let set = self.service.set_environment(&caller, id, name, decode::settings(settings)).await;
+        let set = self.service.set_environment(&caller, id, name, decode::settings(settings)?).await;
         let (set, states) = set.map_err(|error| status::of(&error))?;
         Ok(Response::new(self.shown(&caller, set, states).await?))
     }

@@ -30,6 +30,8 @@ impl LeaseService for Door {
                 labels: decode::labels(request.labels)?,
                 unattended: request.unattended,
                 polls: request.polls,
+                plan: false,
+                once: false,
             },
         };
         let told = self.service.acquire(&caller, request).await.map_err(|error| status::of(&error))?;
@@ -111,9 +113,11 @@ impl LeaseService for Door {
                 labels: decode::labels(request.labels)?,
                 unattended: false,
                 polls: false,
+                plan: false,
+                once: false,
             }),
         };
-        let act = Break { token, reason: decode::name(&request.reason)?, now: request.now, take };
+        let act = Break { token, reason: decode::name(&request.reason)?, now: request.now, forced: false, take };
         let broken = self.service.break_lease(&caller, id, state, act).await.map_err(|error| status::of(&error))?;
         let overdue = self.service.overdue();
         // They are gone: there is no time left to tell.

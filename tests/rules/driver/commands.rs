@@ -38,7 +38,16 @@ impl Driver {
             Call::Reacquire { lock: at, old, .. } => lock(at, LockAct::Reacquire { session: session(), old: ids::Token(*old) }),
             Call::Break { lock: at, token, now, take, .. } => {
                 let take = take.as_ref().map(|take| acquire(actor, take));
-                lock(at, LockAct::Break(command::Break { token: token.map(ids::Token), reason: reason(), now: *now, take }))
+                lock(
+                    at,
+                    LockAct::Break(command::Break {
+                        token: token.map(ids::Token),
+                        reason: reason(),
+                        now: *now,
+                        forced: false,
+                        take,
+                    }),
+                )
             }
             Call::Freeze { lock: at } => lock(at, LockAct::Freeze(reason())),
             Call::Unfreeze { lock: at } => lock(at, LockAct::Unfreeze),
@@ -97,6 +106,8 @@ fn acquire(actor: Actor, ask: &Ask) -> command::Acquire {
         labels: Labels::default(),
         unattended: ask.unattended,
         polls: ask.polls,
+        plan: false,
+        once: false,
     }
 }
 
@@ -106,6 +117,7 @@ fn domain_write(actor: Actor, write: &Write, body: BodyId) -> command::Write {
     command::Write {
         session: name(actor).1.parse().expect("sessions of the script are sessions"),
         token: ids::Token(write.token),
+        passing: false,
         expect: Expect { version: ids::Version(write.expect.0), etag: write.expect.1.map(|etag| Etag(etag.to_be_bytes())) },
         content: write.bytes.map(|bytes| sealing::content(body, body_bytes(bytes), keyed_digest(bytes), format, terraform)),
         origin: match write.origin {

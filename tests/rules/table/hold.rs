@@ -254,6 +254,8 @@ fn overdue(w: &mut World) -> Vec<bool> {
         labels: Default::default(),
         unattended: false,
         polls: false,
+        plan: false,
+        once: false,
     };
     let act = Act::Lock("one/a".parse().expect("a name"), LockAct::Acquire(acquire));
     let asked = Command { principal: "anybody".parse().expect("a principal"), request: None, act };

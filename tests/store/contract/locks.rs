@@ -93,7 +93,7 @@ on_every_engine! {
 
     fn break_ends_the_expected_lease_only(rig) {
         let token = rig.lease("dev/app", "a");
-        let breaks = |token| lock("dev/app", LockAct::Break(Break { token: Some(token), reason: "dead".parse().unwrap(), now: true, take: None }));
+        let breaks = |token| lock("dev/app", LockAct::Break(Break { token: Some(token), reason: "dead".parse().unwrap(), now: true, forced: false, take: None }));
         assert!(matches!(rig.submit(breaks(Token(token.0 - 1))), Err(Refusal::BreakStale { .. })));
         assert!(matches!(rig.submit(breaks(Token(u64::MAX))), Err(Refusal::BreakStale { .. })));
         assert!(matches!(rig.submit(breaks(token)), Ok(Reply::Broken { broken, .. }) if broken.len() == 1));

@@ -1,0 +1,119 @@
+//! The door for the `http` backend of stock Terraform and OpenTofu: one address is one state, `/terraform/v1/ENV/PATH`.
+//!
+//! Lock and unlock go to the same address with methods of their own, or to `…/lock` as GitLab has it. The clients print next to nothing of an
+//! answer but its status, so the status is chosen for what they make of it, and the reason stands in our log.
+
+mod answer;
+mod body;
+mod failure;
+mod lock;
+mod state;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::header::AUTHORIZATION;
+
+use crate::backend::{Call, RequestError, classify};
+use crate::domain::names::StateName;
+use crate::serve::identity::Tokens;
+use crate::service::views::View;
+use crate::service::{Caller, Error, Service};
+use failure::Failure;
+
+/// Where the door begins.
+pub const PREFIX: &str = "/terraform/v1/";
+
+/// What the door needs.
+#[derive(Clone)]
+pub struct Door {
+    /// The use cases.
+    pub service: Arc<Service>,
+    /// Who may call.
+    pub tokens: Arc<Tokens>,
+}
+
+/// The routes of the door.
+pub fn routes(door: Door) -> Router {
+    Router::new().route("/terraform/v1/{*state}", axum::routing::any(handle)).with_state(door)
+}
+
+/// A request that is known to be one: who, what, and about which state.
+struct Asked {
+    caller: Caller,
+    call: Call,
+    state: StateName,
+    options: Options,
+    request: Request<Body>,
+}
+
+/// What of the query is this door's own.
+struct Options {
+    /// `view=full|redacted|outputs`: how the state is read.
+    view: Option<View>,
+    /// `rewrite=true`: a lower serial and another lineage are meant.
+    rewrite: bool,
+}
+
+impl Options {
+    fn of(query: &str) -> Result<Self, Failure> {
+        let mut options = Self { view: None, rewrite: false };
+        for (name, value) in query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
+            match (name, value) {
+                ("view", "full") => options.view = Some(View::Full),
+                ("view", "redacted") => options.view = Some(View::Redacted),
+                ("view", "outputs") => options.view = Some(View::OutputsState),
+                ("view", _) => return Err(Failure::argument("`view` is full, redacted or outputs")),
+                ("rewrite", "true" | "false") => options.rewrite = value == "true",
+                ("rewrite", _) => return Err(Failure::argument("`rewrite` is true or false")),
+                _ => {}
+            }
+        }
+        Ok(options)
+    }
+}
+
+async fn handle(State(door): State<Door>, request: Request<Body>) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let answered = match door.asked(request) {
+        Ok(asked) => door.answer(asked).await,
+        Err(failure) => Err(failure),
+    };
+    answered.unwrap_or_else(|failure| {
+        failure.log(&method, &path);
+        failure.into_response()
+    })
+}
+
+impl Door {
+    /// Who asks for what. Nothing is read of the body before that is known.
+    fn asked(&self, request: Request<Body>) -> Result<Asked, Failure> {
+        let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let caller = self.tokens.caller(header).filter(|caller| matches!(caller, Caller::Principal(_)));
+        let caller = caller.ok_or_else(Failure::unauthenticated)?;
+        let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
+        let (path, lock) = path.strip_suffix("/lock").map_or((path, false), |state| (state, true));
+        let call = classify(request.method().as_str(), lock, request.uri().query()).map_err(Failure::no_call)?;
+        let state = path.parse().map_err(|error| Failure::of(&Error::Name(error)))?;
+        let options = Options::of(request.uri().query().unwrap_or_default())?;
+        if options.view.is_some() && call != Call::Read {
+            return Err(Failure::argument("`view` is for reading only: what is written or locked is the state itself"));
+        }
+        Ok(Asked { caller, call, state, options, request })
+    }
+
+    async fn answer(&self, asked: Asked) -> Result<Response, Failure> {
+        let Asked { caller, call, state, options, request } = asked;
+        match call {
+            Call::Read => self.read(&caller, &state, &options.view.unwrap_or_default(), request.headers()).await,
+            Call::Write { id } => self.write(&caller, &state, id, options.rewrite, request).await,
+            Call::Lock { wait } => self.lock(&caller, state, wait, request).await,
+            Call::Unlock { id } => self.unlock(&caller, &state, id, request).await,
+            // No command of the clients sends it: `destroy` writes an empty state.
+            Call::Delete { .. } => Err(Failure::no_call(RequestError::Method)),
+        }
+    }
+}
