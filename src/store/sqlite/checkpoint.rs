@@ -7,12 +7,18 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::gate::Gate;
 use super::writer::Job;
 
 /// WAL pages from which a checkpoint is worth it: 16 MiB.
 const PAGES: i64 = 4_000;
 /// A WAL of this many pages means that a reader has pinned it for long: 256 MiB.
 const ALARM: i64 = 65_536;
+/// A WAL of this many pages should have started over long ago: readers are let out for it. 32 MiB.
+const LARGE: i64 = 8_192;
+/// How long to wait for them, for each such size, and at most.
+const LET_OUT: Duration = Duration::from_millis(50);
+const LET_OUT_MOST: Duration = Duration::from_secs(2);
 /// How often the WAL is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -80,6 +86,18 @@ impl Drop for Checkpointer {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// The writer's part, between two transactions: copies what is left, so that its next one starts the WAL over. That needs a moment in which
+/// nobody reads from it; where there is none by itself, one is made.
+pub(super) fn copy_the_rest(connection: &Connection, gate: &Gate) -> rusqlite::Result<()> {
+    let (frames, _) = checkpoint(connection, "PASSIVE")?;
+    if frames > LARGE {
+        let patience = LET_OUT.saturating_mul(u32::try_from(frames / LARGE).unwrap_or(u32::MAX)).min(LET_OUT_MOST);
+        // Who reads for longer than that keeps it for now; the next try comes with the next pages.
+        gate.alone(patience, || checkpoint(connection, "PASSIVE")).transpose()?;
+    }
+    Ok(())
 }
 
 /// Copies what no reader needs, and tells how many frames the WAL has and how many of them are copied. `NOOP` only tells.

@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use self::gate::Gate;
 pub use self::offline::{Found, Named, Numbered, Offline, Unreadable};
 pub use self::open::OpenError;
 pub use self::verify::{Tried, Verdict, verify};
@@ -24,6 +25,7 @@ use crate::domain::{Decide, decide};
 mod checkpoint;
 mod columns;
 mod erase;
+mod gate;
 mod keys;
 mod offline;
 mod open;
@@ -102,6 +104,7 @@ struct Readers {
     file: PathBuf,
     free: Mutex<Vec<Connection>>,
     permits: Semaphore,
+    gate: Arc<Gate>,
 }
 
 impl Sqlite {
@@ -112,7 +115,9 @@ impl Sqlite {
     pub fn open(source: Arc<dyn Source>, options: &Options) -> Result<Self, OpenError> {
         let opened = open::open(options, source.wall())?;
         let clock = Arc::new(StoreClock::resume(source, opened.beat));
-        let readers = Arc::new(Readers { file: opened.file.clone(), free: Mutex::default(), permits: Semaphore::new(READERS) });
+        let (file, gate) = (opened.file.clone(), Arc::new(Gate::default()));
+        let readers = Readers { file, free: Mutex::default(), permits: Semaphore::new(READERS), gate: Arc::clone(&gate) };
+        let readers = Arc::new(readers);
         let (jobs, queue) = std::sync::mpsc::channel();
         let (head, watcher) = watch::channel(Head {
             history: opened.history,
@@ -121,7 +126,7 @@ impl Sqlite {
             failed: false,
         });
         let engine = |cause| OpenError::Engine { file: readers.file.clone(), cause };
-        let writer = Writer::new(opened, Arc::clone(&clock), options, head, jobs.clone()).map_err(engine)?;
+        let writer = Writer::new(opened, Arc::clone(&clock), options, head, jobs.clone(), gate).map_err(engine)?;
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || writer.run(&queue))
@@ -165,7 +170,7 @@ impl Readers {
     fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         let free = self.free.lock().expect("no panic while held").pop();
         let connection = free.map_or_else(|| open::reader(&self.file), Ok)?;
-        let result = read(&connection);
+        let result = self.gate.read(|| read(&connection));
         self.free.lock().expect("no panic while held").push(connection);
         result
     }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 use tokio::sync::{oneshot, watch};
 
-use super::checkpoint::{Checkpointer, checkpoint};
+use super::checkpoint::{Checkpointer, checkpoint, copy_the_rest};
 use super::columns::parse;
+use super::gate::Gate;
 use super::keys;
 use super::open::Opened;
 use super::sidecar::{self, Sidecar};
@@ -84,6 +85,7 @@ struct Desk {
     file: std::path::PathBuf,
     instance: [u8; 16],
     checkpointer: Checkpointer,
+    gate: Arc<Gate>,
     unattended: bool,
     /// The source's reading at the last commit.
     committed: Duration,
@@ -108,6 +110,7 @@ impl Writer {
         options: &Options,
         head: watch::Sender<Head>,
         jobs: Sender<Job>,
+        gate: Arc<Gate>,
     ) -> rusqlite::Result<Self> {
         let checkpointer = Checkpointer::start(&opened.file, jobs)?;
         let now = clock.read().source;
@@ -124,6 +127,7 @@ impl Writer {
             file: opened.file,
             instance: opened.instance,
             checkpointer,
+            gate,
             unattended: options.unattended,
             committed: now,
             tidied: now,
@@ -202,7 +206,7 @@ impl Writer {
         let commit = desk.commit(connection, changed || ticks, beat, epoch, revision);
         desk.settle_again(commit.is_err(), beat);
         pending.into_iter().for_each(|answer| answer(&commit));
-        if asked && let Err(error) = checkpoint(connection, "PASSIVE") {
+        if asked && let Err(error) = copy_the_rest(connection, &desk.gate) {
             tracing::warn!(%error, "a checkpoint failed; it is tried again");
         }
         drop(waiting);

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use leasehold::domain::document::Expect;
-use leasehold::domain::ids::Token;
+use leasehold::domain::ids::{Revision, Token};
 use leasehold::store::Store;
 use leasehold::store::sqlite::Sqlite;
 use rusqlite::Connection;
@@ -75,6 +76,45 @@ fn log_stays_small_under_load() {
         assert!(peak > 16 * MIB, "the load was too small to show anything: {} KiB", peak / 1024);
         assert!(peak < 64 * MIB, "{clients} clients, {size} bytes: the log took {} MiB", peak / MIB);
     }
+}
+
+#[test]
+fn log_stays_small_under_reads_that_never_pause() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    // Something to read that takes a while.
+    load(&store, folder.path(), 16, 40, 4096);
+    let stop = Arc::new(AtomicBool::new(false));
+    let reading = std::thread::spawn({
+        let (store, stop) = (store.clone(), stop.clone());
+        move || {
+            runtime().block_on(async {
+                let readers = (0..8).map(|_| {
+                    let (store, stop) = (store.clone(), stop.clone());
+                    tokio::spawn(async move {
+                        let mut reads = 0_u64;
+                        while !stop.load(Ordering::Relaxed) {
+                            store.events(Revision(0), usize::MAX).await.unwrap();
+                            reads += 1;
+                        }
+                        reads
+                    })
+                });
+                let mut reads = 0;
+                for reader in readers.collect::<Vec<_>>() {
+                    reads += reader.await.unwrap();
+                }
+                reads
+            })
+        }
+    });
+    let peak = load(&store, folder.path(), 8, 25, 1 << 20);
+    stop.store(true, Ordering::Relaxed);
+    let reads = reading.join().unwrap();
+    println!("beside {reads} reads the log took up to {} MiB", peak / MIB);
+    assert!(reads > 8, "there was nothing beside the writes");
+    assert!(peak < 128 * MIB, "the log took {} MiB", peak / MIB);
 }
 
 /// What was logged, over all threads of the test binary.
