@@ -66,6 +66,7 @@ fn commands_in_the_docs_exist() {
         include_str!("../../docs/architecture.md"),
         include_str!("../../docs/configuration.md"),
         include_str!("../../docs/operations.md"),
+        include_str!("../../docs/terraform.md"),
         include_str!("../../docs/views.md"),
     ];
     let mut seen = 0;

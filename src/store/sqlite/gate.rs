@@ -81,7 +81,9 @@ mod tests {
             let gate = &gate;
             let alone = scope.spawn(move || {
                 gate.alone(Duration::from_secs(60), move || {
-                    scope.spawn(move || gate.read(|| drop(entered.send(()))));
+                    scope.spawn(move || {
+                        let _ = gate.read(|| entered.send(()));
+                    });
                     has_entered.recv_timeout(Duration::from_millis(50)).is_err()
                 })
             });
