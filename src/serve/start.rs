@@ -152,7 +152,8 @@ impl Server {
         for service in grpc::SERVICES {
             health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
         }
-        let terraform = terraform::Door { service: Arc::clone(&self.service), tokens: Arc::clone(&self.tokens) };
+        let (service, tokens) = (Arc::clone(&self.service), Arc::clone(&self.tokens));
+        let terraform = terraform::Door { service, tokens, stopping: stopping.clone() };
         let app = routes.merge(terraform::routes(terraform)).fallback(grpc::nothing_here);
         let streaming = STREAMING.iter().map(|path| (*path).to_owned()).collect();
         let patient = vec![terraform::PREFIX.to_owned()];

@@ -259,17 +259,21 @@ impl Service {
             once: true,
         };
         let act = Act::Lock(ask.state.clone(), LockAct::Acquire(acquire));
-        Ok(match self.submit(principal.clone(), None, act).await? {
-            Reply::Held(grant) => {
-                self.waiting.forget(ask, principal);
-                let (service, principal) = (Arc::clone(self), principal.clone());
-                let (state, session) = (ask.state.clone(), ask.id.clone());
-                Asked::Done(Locked::Held(Lease { service, principal, state, session, grant, told: false }))
-            }
-            Reply::Unneeded => Asked::Done(Locked::Unneeded),
-            Reply::Queued(place) => Asked::Queued(place),
-            _ => return Err(Error::internal("an acquire answered otherwise")),
-        })
+        let (service, principal, ask) = (Arc::clone(self), principal.clone(), ask.clone());
+        // In a task of its own: if the caller hangs up meanwhile, there is still somebody to take the grant back.
+        let asking = tokio::spawn(async move {
+            Ok(match service.submit(principal.clone(), None, act).await? {
+                Reply::Held(grant) => {
+                    service.waiting.forget(&ask, &principal);
+                    let Ask { state, id: session, .. } = ask;
+                    Asked::Done(Locked::Held(Lease { service, principal, state, session, grant, told: false }))
+                }
+                Reply::Unneeded => Asked::Done(Locked::Unneeded),
+                Reply::Queued(place) => Asked::Queued(place),
+                _ => return Err(Error::internal("an acquire answered otherwise")),
+            })
+        });
+        asking.await.map_err(|error| Error::internal(&error.to_string()))?
     }
 
     async fn standing(&self, state: &StateName, place: Option<&Place>) -> Result<Standing, Error> {

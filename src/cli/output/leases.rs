@@ -64,10 +64,9 @@ impl Lock {
         if self.holders.iter().any(|holder| !holder.claimed) {
             notes.push("offered".to_owned());
         }
-        if self.holders.iter().any(|holder| holder.overdue) {
-            notes.push("overdue".to_owned());
-        } else if self.holders.iter().any(|holder| holder.unattended) {
-            notes.push("unattended".to_owned());
+        if let Some(longest) = self.holders.iter().filter(|holder| holder.unattended).max_by_key(|holder| holder.silent_ms) {
+            let word = if longest.overdue { "overdue" } else { "unattended" };
+            notes.push(format!("{word}, silent for {}", span(longest.silent_ms.max(1_000))));
         }
         notes.join("; ")
     }
@@ -101,6 +100,8 @@ impl Show for Holder {
             ("ttl", span(self.ttl_ms)),
             ("left", span(self.remaining_ms)),
             ("since", time(self.granted_unix_ms)),
+            ("operation", labels.operation),
+            ("tool version", labels.tool_version),
         ]
     }
 
@@ -114,6 +115,7 @@ impl Show for Holder {
             "remaining_ms": wide(self.remaining_ms),
             "claimed": self.claimed,
             "unattended": self.unattended,
+            "silent_ms": wide(self.silent_ms),
             "overdue": self.overdue,
             "labels": self.labels.as_ref().map(labels),
             "granted_unix_ms": wide(self.granted_unix_ms),

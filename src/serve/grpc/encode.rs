@@ -130,6 +130,7 @@ pub(super) fn holder(holder: Holder, now: StoreTime, overdue: Duration) -> pb::H
     pb::Holder {
         overdue: holder.overdue(now, overdue),
         remaining_ms: holder.remaining(now).map_or(0, ms),
+        silent_ms: holder.unattended_since.map_or(0, |since| ms(now.since(since))),
         principal: holder.principal.into(),
         session: holder.session.into(),
         mode: mode(holder.mode),

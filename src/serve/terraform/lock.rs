@@ -30,7 +30,11 @@ impl Door {
         };
         let plan = info.kind() == Kind::Plan;
         let ask = Ask { state, id: session(&info.id)?, plan, labels: labels(&info), hold: wait };
-        match self.service.tool_lock(caller, ask).await {
+        let locked = tokio::select! {
+            locked = self.service.tool_lock(caller, ask) => locked,
+            () = self.stopping.stopped() => Err(Error::Stopping),
+        };
+        match locked {
             Ok(Locked::Held(lease)) => Ok(answer::held(lease)),
             Ok(Locked::Unneeded) => Ok(answer::ok()),
             Ok(Locked::Taken(standing)) => {

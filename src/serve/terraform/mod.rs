@@ -19,6 +19,7 @@ use http::header::AUTHORIZATION;
 
 use crate::backend::{Call, RequestError, classify};
 use crate::domain::names::StateName;
+use crate::serve::door::Stopping;
 use crate::serve::identity::Tokens;
 use crate::service::views::View;
 use crate::service::{Caller, Error, Service};
@@ -34,6 +35,8 @@ pub struct Door {
     pub service: Arc<Service>,
     /// Who may call.
     pub tokens: Arc<Tokens>,
+    /// Told when answers must not be held back any longer.
+    pub stopping: Stopping,
 }
 
 /// The routes of the door.
