@@ -82,6 +82,7 @@ pub struct Service {
     hub: Arc<hub::Hub>,
     bounds: Bounds,
     waiting: tools::Waiting,
+    telling: tools::Telling,
     runners: rotation::runner::Runners,
     verifiers: rotation::verify::Verifiers,
     /// Itself, for what goes on by itself and must not hold it.
@@ -111,6 +112,7 @@ impl Service {
             deletions: AtomicU64::new(0),
             bounds,
             waiting: tools::Waiting::default(),
+            telling: tools::Telling::default(),
             flights: Arc::new(tokio::sync::Semaphore::new(usize::try_from(permits).expect("a u32 fits usize"))),
             permits,
         })

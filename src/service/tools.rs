@@ -99,6 +99,8 @@ impl Service {
         let mut place = match self.ask(&principal, &ask, ask.hold.is_some()).await {
             Ok(Asked::Done(locked)) => return Ok(locked),
             Ok(Asked::Queued(place)) => Some(place),
+            // To a client this is no other refusal: it tries again.
+            Ok(Asked::Full) => return Ok(Locked::Taken(self.standing(&ask.state, None).await?)),
             Err(Error::Refused(Refusal::LeaseHeld { .. } | Refusal::Frozen(_))) => None,
             Err(error) => return Err(error),
         };
@@ -116,6 +118,7 @@ impl Service {
                 None => match self.ask(&principal, &ask, true).await? {
                     Asked::Done(locked) => return Ok(locked),
                     Asked::Queued(queued) => place.insert(queued).ticket,
+                    Asked::Full => return Ok(Locked::Taken(self.standing(&ask.state, None).await?)),
                 },
             };
             let ask_again = tokio::select! {
@@ -135,6 +138,7 @@ impl Service {
         match self.ask(&principal, &ask, true).await? {
             Asked::Done(locked) => Ok(locked),
             Asked::Queued(place) => Ok(Locked::Taken(self.standing(&ask.state, Some(&place)).await?)),
+            Asked::Full => Ok(Locked::Taken(self.standing(&ask.state, None).await?)),
         }
     }
 
@@ -145,7 +149,9 @@ impl Service {
     pub async fn tool_unlock(&self, caller: &Caller, state: &StateName, id: &Session, plan: bool) -> Result<(), Error> {
         let principal = caller.principal()?;
         let (lock, now) = self.lock_now(state).await?;
-        let (token, own) = match lock.holders.iter().find(|holder| holder.session == *id) {
+        let own = |holder: &&Holder| holder.session == *id && holder.principal == principal;
+        let holder = lock.holders.iter().find(own).or_else(|| lock.holders.iter().find(|holder| holder.session == *id));
+        let (token, own) = match holder {
             Some(holder) => (holder.token, holder.principal == principal),
             None => match lock.spent_by(&principal, id, now) {
                 Some(spent) if spent.how == End::Released => return Ok(()),
@@ -157,6 +163,10 @@ impl Service {
         if !own {
             return Err(Refusal::LeaseForeign(token).into());
         }
+        self.tool_release(principal, state, id, token).await
+    }
+
+    async fn tool_release(&self, principal: Principal, state: &StateName, id: &Session, token: Token) -> Result<(), Error> {
         let release = LockAct::Release { session: id.clone(), token, abandoned: false };
         match self.submit(principal, None, Act::Lock(state.clone(), release)).await? {
             Reply::Released { was_live: true, .. } | Reply::Released { ended: None | Some(End::Released), .. } => Ok(()),
@@ -165,7 +175,8 @@ impl Service {
         }
     }
 
-    /// Breaks the lease with this id, or, without one, all there are: a client that names nobody, and may send this twice.
+    /// Breaks the lease with this id, or, without one, all there are: a client that names nobody, and may send this twice. Whoever locked with
+    /// nothing but an id gives back what is its own with nothing but the id: that is no break.
     ///
     /// # Errors
     /// Nobody holds the lock by this id.
@@ -182,6 +193,10 @@ impl Service {
             Some(id) => {
                 let (lock, _) = self.lock_now(state).await?;
                 match lock.holders.iter().find(|holder| holder.session == *id) {
+                    Some(holder) if holder.principal == principal && holder.labels == Labels::default() => {
+                        self.tool_release(principal, state, id, holder.token).await?;
+                        return Ok(Vec::new());
+                    }
                     Some(holder) => Some(holder.token),
                     None if lock.ended.iter().any(|ended| ended.holder.session == *id) => return Ok(Vec::new()),
                     None => return Err(Refusal::SessionUnknown.into()),
@@ -246,7 +261,14 @@ impl Service {
         self.standing(state, None).await
     }
 
+    /// Asks to the end, even if the client is gone meanwhile: a grant that nobody waits for any more is dropped then, and so taken back.
     async fn ask(self: &Arc<Self>, principal: &Principal, ask: &Ask, queue: bool) -> Result<Asked, Error> {
+        let (service, principal, ask) = (Arc::clone(self), principal.clone(), ask.clone());
+        let asking = tokio::spawn(async move { service.ask_to_the_end(principal, ask, queue).await });
+        asking.await.unwrap_or_else(|error| Err(Error::internal(&error.to_string())))
+    }
+
+    async fn ask_to_the_end(self: Arc<Self>, principal: Principal, ask: Ask, queue: bool) -> Result<Asked, Error> {
         let acquire = Acquire {
             session: ask.id.clone(),
             mode: Mode::Exclusive,
@@ -259,21 +281,17 @@ impl Service {
             once: true,
         };
         let act = Act::Lock(ask.state.clone(), LockAct::Acquire(acquire));
-        let (service, principal, ask) = (Arc::clone(self), principal.clone(), ask.clone());
-        // In a task of its own: if the caller hangs up meanwhile, there is still somebody to take the grant back.
-        let asking = tokio::spawn(async move {
-            Ok(match service.submit(principal.clone(), None, act).await? {
-                Reply::Held(grant) => {
-                    service.waiting.forget(&ask, &principal);
-                    let Ask { state, id: session, .. } = ask;
-                    Asked::Done(Locked::Held(Lease { service, principal, state, session, grant, told: false }))
-                }
-                Reply::Unneeded => Asked::Done(Locked::Unneeded),
-                Reply::Queued(place) => Asked::Queued(place),
-                _ => return Err(Error::internal("an acquire answered otherwise")),
-            })
-        });
-        asking.await.map_err(|error| Error::internal(&error.to_string()))?
+        match self.submit(principal.clone(), None, act).await {
+            Ok(Reply::Held(grant)) => {
+                self.waiting.forget(&ask, &principal);
+                Ok(Asked::Done(Locked::Held(Lease::new(self, principal, ask, grant))))
+            }
+            Ok(Reply::Unneeded) => Ok(Asked::Done(Locked::Unneeded)),
+            Ok(Reply::Queued(place)) => Ok(Asked::Queued(place)),
+            Ok(_) => Err(Error::internal("an acquire answered otherwise")),
+            Err(Error::Refused(Refusal::QueueFull(_))) => Ok(Asked::Full),
+            Err(error) => Err(error),
+        }
     }
 
     async fn standing(&self, state: &StateName, place: Option<&Place>) -> Result<Standing, Error> {
@@ -312,9 +330,35 @@ impl Service {
 enum Asked {
     Done(Locked),
     Queued(Place),
+    /// So many wait that it gets no place.
+    Full,
+}
+
+/// The leases whose holders are about to be told.
+#[derive(Default)]
+pub struct Telling(DashMap<(StateName, Token), Answers>);
+
+/// The answers that tell of one lease: a client that sent its request again has more than one.
+#[derive(Default)]
+struct Answers {
+    under_way: u32,
+    /// One of them was taken.
+    told: bool,
+    /// The highest [`Grant::asked`] of them.
+    asked: u32,
 }
 
 impl Lease {
+    fn new(service: Arc<Service>, principal: Principal, ask: Ask, grant: Grant) -> Self {
+        let (state, session) = (ask.state, ask.id);
+        {
+            let mut answers = service.telling.0.entry((state.clone(), grant.token)).or_default();
+            answers.under_way += 1;
+            answers.asked = answers.asked.max(grant.asked);
+        }
+        Self { service, principal, state, session, grant, told: false }
+    }
+
     /// Its holder was told: it lives on.
     pub fn told(mut self) {
         self.told = true;
@@ -322,13 +366,17 @@ impl Lease {
 }
 
 impl Drop for Lease {
-    /// An answer that could not be written tells nobody: the grant is taken back, unless its client has asked again since.
+    /// An answer that could not be written tells nobody: the grant is taken back, unless its client was told otherwise or asked again since.
     fn drop(&mut self) {
-        if self.told {
-            return;
+        let key = (self.state.clone(), self.grant.token);
+        if let Some(mut answers) = self.service.telling.0.get_mut(&key) {
+            answers.under_way -= 1;
+            answers.told |= self.told;
         }
+        let last = self.service.telling.0.remove_if(&key, |_, answers| answers.under_way == 0);
+        let Some((_, Answers { told: false, asked, .. })) = last else { return };
         let (service, principal) = (Arc::clone(&self.service), self.principal.clone());
-        let act = LockAct::TakeBack { session: self.session.clone(), token: self.grant.token, asked: self.grant.asked };
+        let act = LockAct::TakeBack { session: self.session.clone(), token: self.grant.token, asked };
         let act = Act::Lock(self.state.clone(), act);
         // Outside a runtime everything ends anyway.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };

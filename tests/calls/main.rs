@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests fail and tell like the tests themselves")]
 
 mod authorization;
+mod backend;
 mod deadlines;
 mod documents;
 mod drafts;

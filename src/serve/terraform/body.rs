@@ -14,6 +14,9 @@ use crate::service::push::Upload;
 /// The whole of a small body; empty if there is none.
 pub(super) async fn small(headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {
     plain(headers)?;
+    if size(headers).is_some_and(|size| size > MAX_LOCK_INFO as u64) {
+        return Err(Failure::lock_info(LockInfoError::TooLong));
+    }
     let (mut pieces, mut all) = (body.into_data_stream(), BytesMut::new());
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|_| cut())?;
@@ -31,7 +34,7 @@ pub(super) async fn small(headers: &HeaderMap, body: Body) -> Result<Bytes, Fail
 /// A state on its way in, with room made for it before it is read.
 pub(super) async fn document(service: &Service, headers: &HeaderMap, body: Body) -> Result<Upload, Failure> {
     plain(headers)?;
-    let size = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()).ok_or_else(|| {
+    let size = size(headers).ok_or_else(|| {
         let next = "announce the size, as Terraform and OpenTofu do";
         Failure::new(StatusCode::LENGTH_REQUIRED, "ARGUMENT_INVALID", "the state is sent without a Content-Length", next)
     })?;
@@ -56,10 +59,21 @@ fn plain(headers: &HeaderMap) -> Result<(), Failure> {
     if coded { Err(refused()) } else { Ok(()) }
 }
 
-/// What the client says the body's digest is.
+fn size(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// What the client says the body's digest is. One that says it twice says it twice the same.
 fn announced(headers: &HeaderMap) -> Result<Option<ContentMd5>, Failure> {
-    let header = headers.get("content-md5").map(|value| value.to_str().ok().and_then(|text| text.parse().ok()).ok_or(value));
-    header.transpose().map_err(|_| Failure::argument("Content-MD5 is not the base64 of 16 bytes"))
+    let mut announced = None;
+    for value in headers.get_all("content-md5") {
+        let digest = value.to_str().ok().and_then(|text| text.parse().ok());
+        let digest = digest.ok_or_else(|| Failure::argument("Content-MD5 is not the base64 of 16 bytes"))?;
+        if announced.replace(digest).is_some_and(|other| other != digest) {
+            return Err(Failure::argument("the request has two digests that differ"));
+        }
+    }
+    Ok(announced)
 }
 
 fn cut() -> Failure {

@@ -25,11 +25,13 @@ pub(super) struct Failure {
     next: String,
     /// What to send instead of the reason: lock info, for clients that parse it.
     lock_info: Option<Vec<u8>>,
+    /// Of a method that is none: those that there are.
+    allow: Option<&'static str>,
 }
 
 impl Failure {
     pub(super) fn new(status: StatusCode, code: &'static str, what: &str, next: &str) -> Self {
-        Self { status, code, what: what.to_owned(), next: next.to_owned(), lock_info: None }
+        Self { status, code, what: what.to_owned(), next: next.to_owned(), lock_info: None, allow: None }
     }
 
     pub(super) fn unauthenticated() -> Self {
@@ -43,12 +45,23 @@ impl Failure {
     }
 
     /// A request that is none of the protocol's.
-    pub(super) fn no_call(error: RequestError) -> Self {
-        let status = match error {
-            RequestError::Method => StatusCode::METHOD_NOT_ALLOWED,
-            RequestError::Id | RequestError::Wait => StatusCode::BAD_REQUEST,
+    pub(super) fn no_call(error: RequestError, at_lock: bool) -> Self {
+        match error {
+            RequestError::Method => Self::no_method(at_lock),
+            RequestError::Id | RequestError::Wait => Self::argument(&error.to_string()),
+        }
+    }
+
+    /// A method that the address does not have.
+    pub(super) fn no_method(at_lock: bool) -> Self {
+        let (what, allow) = match at_lock {
+            true => (
+                "the /lock of a state takes LOCK, POST and PUT to lock, UNLOCK and DELETE to unlock",
+                "LOCK, POST, PUT, UNLOCK, DELETE",
+            ),
+            false => ("a state takes GET, POST, PUT, LOCK and UNLOCK", "GET, POST, PUT, LOCK, UNLOCK"),
         };
-        Self::new(status, "ARGUMENT_INVALID", &error.to_string(), "see docs/terraform.md for the addresses")
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, allow: Some(allow), ..Self::argument(what) }
     }
 
     /// A part of the request that breaks its rule.
@@ -66,7 +79,14 @@ impl Failure {
 
     /// An error of a use case.
     pub(super) fn of(error: &Error) -> Self {
-        Self { status: status(error), code: error.code(), what: error.to_string(), next: error.next(), lock_info: None }
+        Self {
+            status: status(error),
+            code: error.code(),
+            what: error.to_string(),
+            next: error.next(),
+            lock_info: None,
+            allow: None,
+        }
     }
 
     /// The same, with lock info for clients that parse it.
@@ -88,7 +108,7 @@ impl Failure {
     }
 
     pub(super) fn into_response(self) -> Response {
-        let Self { status, code, what, next, lock_info } = self;
+        let Self { status, code, what, next, lock_info, allow } = self;
         let (kind, text) = match lock_info {
             Some(lock_info) => ("application/json", lock_info),
             None => ("text/plain; charset=utf-8", format!("{code}: {what}\n{next}\n").into_bytes()),
@@ -103,9 +123,7 @@ impl Failure {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
         }
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(http::header::ALLOW, HeaderValue::from_static("GET, POST, PUT, LOCK, UNLOCK"));
-        }
+        headers.extend(allow.map(|allow| (http::header::ALLOW, HeaderValue::from_static(allow))));
         response
     }
 }

@@ -31,7 +31,9 @@ impl Door {
         let plan = info.kind() == Kind::Plan;
         let ask = Ask { state, id: session(&info.id)?, plan, labels: labels(&info), hold: wait };
         let locked = tokio::select! {
+            biased;
             locked = self.service.tool_lock(caller, ask) => locked,
+            // It comes again, and finds its place.
             () = self.stopping.stopped() => Err(Error::Stopping),
         };
         match locked {
@@ -61,7 +63,8 @@ impl Door {
         let (id, forced, plan) = match (LockInfo::parse(&sent).map_err(Failure::lock_info)?, id) {
             (Sent::Empty, None) => (None, true, false),
             (Sent::Empty, Some(id)) => (Some(session(&id)?), false, false),
-            (Sent::Info(info), _) => (Some(session(&info.id)?), info.is_bare(), info.kind() == Kind::Plan),
+            (Sent::Info(info), _) if info.is_bare() => (Some(session(first_word(&info.id))?), true, false),
+            (Sent::Info(info), _) => (Some(session(&info.id)?), false, info.kind() == Kind::Plan),
         };
         let done = match (id, forced) {
             (Some(id), false) => self.service.tool_unlock(caller, state, &id, plan).await,
@@ -92,9 +95,13 @@ impl Door {
 /// The reason of a break by a client that can give none.
 const FORCED: &str = "force-unlock by the client of an http backend";
 
-/// A lock id as a session. What was pasted may have the words behind it that [`answer::lock_info`] put there.
+/// What was pasted may have the words behind it that [`answer::lock_info`] put there.
+fn first_word(id: &str) -> &str {
+    id.split_ascii_whitespace().next().unwrap_or_default()
+}
+
+/// A lock id as a session.
 pub(super) fn session(id: &str) -> Result<Session, Failure> {
-    let id = id.split_ascii_whitespace().next().unwrap_or_default();
     id.parse().map_err(|error| Failure::of(&Error::Name(error)))
 }
 

@@ -17,7 +17,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::AUTHORIZATION;
 
-use crate::backend::{Call, RequestError, classify};
+use crate::backend::{Call, classify};
 use crate::domain::names::StateName;
 use crate::serve::door::Stopping;
 use crate::serve::identity::Tokens;
@@ -39,9 +39,11 @@ pub struct Door {
     pub stopping: Stopping,
 }
 
-/// The routes of the door.
+/// The routes of the door. What is beside it is answered here, too: with 404 a client would begin a new state where somebody mistyped the
+/// address.
 pub fn routes(door: Door) -> Router {
-    Router::new().route("/terraform/v1/{*state}", axum::routing::any(handle)).with_state(door)
+    let all = ["/terraform", "/terraform/", "/terraform/{*state}"];
+    all.into_iter().fold(Router::new(), |router, path| router.route(path, axum::routing::any(handle))).with_state(door)
 }
 
 /// A request that is known to be one: who, what, and about which state.
@@ -97,9 +99,11 @@ impl Door {
         let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let caller = self.tokens.caller(header).filter(|caller| matches!(caller, Caller::Principal(_)));
         let caller = caller.ok_or_else(Failure::unauthenticated)?;
-        let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
+        let path = request.uri().path().strip_prefix(PREFIX).filter(|path| !path.is_empty());
+        let path = path.ok_or_else(|| Failure::argument("the address of a state is /terraform/v1/ENV/PATH"))?;
         let (path, lock) = path.strip_suffix("/lock").map_or((path, false), |state| (state, true));
-        let call = classify(request.method().as_str(), lock, request.uri().query()).map_err(Failure::no_call)?;
+        let call = classify(request.method().as_str(), lock, request.uri().query());
+        let call = call.map_err(|error| Failure::no_call(error, lock))?;
         let state = path.parse().map_err(|error| Failure::of(&Error::Name(error)))?;
         let options = Options::of(request.uri().query().unwrap_or_default())?;
         if options.view.is_some() && call != Call::Read {
@@ -116,7 +120,7 @@ impl Door {
             Call::Lock { wait } => self.lock(&caller, state, wait, request).await,
             Call::Unlock { id } => self.unlock(&caller, &state, id, request).await,
             // No command of the clients sends it: `destroy` writes an empty state.
-            Call::Delete { .. } => Err(Failure::no_call(RequestError::Method)),
+            Call::Delete { .. } => Err(Failure::no_method(false)),
         }
     }
 }

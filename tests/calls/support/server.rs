@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{Api, id};
+use super::{Api, Http, id};
 use leasehold::pb::v1 as pb;
 
 /// Lease bounds low enough for tests that wait for a deadline to pass.
@@ -57,6 +57,12 @@ impl Running {
         self.api.environment().create(request).await.map(drop)
     }
 
+    /// Changes the settings of `dev`.
+    pub(crate) async fn set(&self, settings: pb::Settings) {
+        let request = pb::SetEnvironmentRequest { name: "dev".to_owned(), settings: Some(settings), request_id: id() };
+        self.api.environment().set(request).await.expect("the settings are set");
+    }
+
     async fn serve(engine: StoreKind, folder: tempfile::TempDir) -> Self {
         println!("engine: {engine:?}");
         let data = folder.path().join("data");
@@ -78,6 +84,11 @@ impl Running {
     /// A caller with a connection of its own and this token, or none.
     pub(crate) fn caller(&self, token: Option<&str>) -> Api {
         Api::new(connect(self.address), token.map(str::to_owned))
+    }
+
+    /// A caller at the door of the `http` backend.
+    pub(crate) fn http(&self) -> Http {
+        Http::new(self.address, &self.token())
     }
 
     /// The bootstrap token.
