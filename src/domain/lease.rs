@@ -68,11 +68,11 @@ fn acquire(work: &mut Work<'_>, acquire: &Acquire) -> Result<Reply, Refusal> {
     Ok(Reply::Queued(self::place(work, &ticket, place)))
 }
 
-/// What the session has already: the lease or the ticket, if the mode is the same.
+/// What the session has already: the lease or the ticket, if the mode is the same. A plan takes any: the policy may have changed since.
 fn already(work: &mut Work<'_>, acquire: &Acquire) -> Result<Option<Reply>, Refusal> {
     let (principal, ctx, settings) = (work.principal(), work.ctx, work.settings());
     if let Some(holder) = holder_of(&mut work.snapshot.lock.holders, principal, &acquire.session) {
-        if holder.mode != acquire.mode {
+        if holder.mode != acquire.mode && !acquire.plan {
             return Err(Refusal::ModeConflict);
         }
         if acquire.polls {
@@ -85,7 +85,7 @@ fn already(work: &mut Work<'_>, acquire: &Acquire) -> Result<Option<Reply>, Refu
     let Some((mut ticket, ahead)) = work.snapshot.own.take().filter(|(ticket, _)| ctx.now < ticket.deadline) else {
         return Ok(None);
     };
-    if ticket.mode != acquire.mode {
+    if ticket.mode != acquire.mode && !acquire.plan {
         return Err(Refusal::ModeConflict);
     }
     ticket.deadline = ctx.now.after(ticket_life(acquire.polls, ctx));

@@ -2,22 +2,24 @@
 //! keeps its own reckoning of store time: the last beat, plus what the source has moved since, two seconds at most.
 
 use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold::domain::command::{Act, Command, EnvironmentAct};
-use leasehold::domain::ids::{self, BodyId};
+use leasehold::domain::ids;
 use leasehold::domain::names::{Prefix, StateName};
+use leasehold::domain::refusal::Refusal;
 use leasehold::store::clock::{ManualSource, Source};
-use leasehold::store::{Later, Query, Rows};
+use leasehold::store::{Later, Query};
 
 use crate::engine::{Engine, Start};
 use crate::history::{
-    Actor, Ask, At, Call, Draft, History, Kept, Lock, Mode, Origin, Record, Reply, Request, Seen, Token, Version, View, What,
-    Write,
+    Actor, Ask, At, Call, History, Kept, Lock, Mode, Origin, Record, Reply, Request, Seen, Token, Version, View, What, Write,
 };
 use crate::script::{ACTORS, Doc, ENVIRONMENTS, ExpectOf, How, Id, Kind, LAST_GRANTED, LAST_QUEUED, LOCKS, Read, Step, TokenOf};
 
+mod asking;
 mod commands;
 mod sealing;
 mod translate;
@@ -58,6 +60,8 @@ struct Reckoning {
 struct Known {
     grants: [Vec<(Token, Actor)>; LOCKS.len()],
     tickets: [Vec<(u64, Actor)>; LOCKS.len()],
+    /// How often a lease was asked for, as far as its holder was told.
+    asked: HashMap<(Lock, Token), u32>,
     versions: [Vec<Version>; LOCKS.len()],
     drafts: [Vec<u128>; LOCKS.len()],
     /// The bytes and header of the last write that was tried.
@@ -122,12 +126,29 @@ impl Driver {
             }
             Step::Break { actor, lock, token, now, take, id } => {
                 let token = token.map(|token| self.token(actor, lock, token));
-                self.send(actor, id, Call::Break { actor, lock, token, now, take: take.map(ask) });
+                // What is taken is taken as it is said.
+                let take = take.map(|how| Ask { plan: false, once: false, ..ask(how) });
+                self.send(actor, id, Call::Break { actor, lock, token, now, take });
+            }
+            Step::Force(actor, lock, id) => self.send(actor, id, Call::Force { actor, lock }),
+            Step::TakeBack(actor, lock, token, less) => {
+                let token = self.token(actor, lock, token);
+                let asked = self.known.asked.get(&(lock, token)).copied().unwrap_or(0);
+                let asked = asked.saturating_sub(less);
+                self.send(actor, Id::None, Call::TakeBack { actor, lock, token, asked });
             }
             Step::Freeze(actor, lock, id) => self.send(actor, id, Call::Freeze { lock }),
             Step::Unfreeze(actor, lock, id) => self.send(actor, id, Call::Unfreeze { lock }),
             Step::Write(actor, lock, token, expect, kind, id) => {
                 if let Some(write) = self.write(actor, lock, token, expect, kind) {
+                    self.send(actor, id, Call::Write { actor, lock, write });
+                }
+            }
+            Step::Passing(actor, lock, expect, doc, ago, id) => {
+                if let Some(write) = self.write(actor, lock, TokenOf::Own(0), expect, Kind::Write(doc, false)) {
+                    let (last, _) = self.rows(Query::Lock(state(lock)));
+                    let coming = last.first().map_or(0, |view| view.last_token) + 1;
+                    let write = Write { passing: true, token: coming.saturating_sub(ago), ..write };
                     self.send(actor, id, Call::Write { actor, lock, write });
                 }
             }
@@ -144,6 +165,7 @@ impl Driver {
             Step::FreezeEnvironment(env, id) => self.send(0, id, Call::FreezeEnvironment { env }),
             Step::UnfreezeEnvironment(env, id) => self.send(0, id, Call::UnfreezeEnvironment { env }),
             Step::SetDelay(env, delay) => self.send(0, Id::Fresh, Call::SetDelay { env, delay: seconds(delay) }),
+            Step::SetDoor(env, plans, passing) => self.send(0, Id::Fresh, Call::SetDoor { env, plans, passing }),
             Step::Apply(actor, lock, versions, releases) => self.apply(actor, lock, versions, releases),
             Step::Recreate(env) => self.recreate(env),
             Step::Replay(nth) => {
@@ -184,6 +206,7 @@ impl Driver {
         | Step::Release(actor, lock, ..)
         | Step::Reacquire(actor, lock, ..)
         | Step::Break { actor, lock, .. }
+        | Step::TakeBack(actor, lock, ..)
         | Step::Write(actor, lock, ..) = &mut step
         {
             *actor = match *actor {
@@ -233,11 +256,20 @@ impl Driver {
         self.submit(command, call, request);
     }
 
-    fn submit(&mut self, command: Command, call: Call, request: Option<Request>) {
+    fn submit(&mut self, command: Command, mut call: Call, request: Option<Request>) {
         let at = self.beat();
         let store = self.engine().store();
-        let command = block_on(Box::pin(async { Ok(sealing::grounded(store, command).await) }));
-        let reply = translate::reply(block_on(store.submit(command)));
+        let mut command = block_on(Box::pin(async { Ok(sealing::grounded(store, command).await) }));
+        let mut reply = block_on(store.submit(command.clone()));
+        // A guess at the next token that was wrong is told to nobody: the service guesses again.
+        if let Err(Refusal::TokenMoved(coming)) = reply {
+            commands::pass_with(&mut command, coming);
+            if let Call::Write { write, .. } = &mut call {
+                write.token = coming.0;
+            }
+            reply = block_on(store.submit(command));
+        }
+        let reply = translate::reply(reply);
         let events = self.events();
         if self.engine().beats_always() || !events.is_empty() {
             self.clock.durable = (at, self.clock.source);
@@ -332,7 +364,7 @@ impl Driver {
     }
 
     fn apply(&mut self, actor: Actor, lock: Lock, versions: u64, releases: bool) {
-        let how = How { exclusive: true, ttl: None, wait: false, polls: false, unattended: false };
+        let how = How { exclusive: true, ttl: None, wait: false, polls: false, unattended: false, plan: false, once: false };
         self.step(Step::Acquire(actor, lock, how, Id::Fresh));
         for _ in 0..versions {
             let write = Kind::Write(Doc::Next, false);
@@ -402,7 +434,17 @@ impl Driver {
             self.known.tried[lock] = Some((bytes, terraform));
         }
         let (draft, etag) = (u128::from(self.fresh()), u128::from(self.fresh()));
-        Some(Write { token: self.token(actor, lock, token), expect, origin, rewrite, bytes, terraform, draft, etag })
+        Some(Write {
+            token: self.token(actor, lock, token),
+            passing: false,
+            expect,
+            origin,
+            rewrite,
+            bytes,
+            terraform,
+            draft,
+            etag,
+        })
     }
 
     fn token(&self, actor: Actor, lock: Lock, token: TokenOf) -> Token {
@@ -439,77 +481,6 @@ impl Driver {
     }
 }
 
-/// Asking the store.
-impl Driver {
-    fn events(&mut self) -> Vec<Seen> {
-        if self.engine().store().head().borrow().revision == self.known.revision {
-            return Vec::new();
-        }
-        let events = self.read_events();
-        self.known.events.extend_from_slice(&events);
-        events
-    }
-
-    fn read_events(&mut self) -> Vec<Seen> {
-        let recorded = block_on(self.engine().store().events(self.known.revision, usize::MAX));
-        if let Some(last) = recorded.last() {
-            self.known.revision = last.revision;
-        }
-        recorded.iter().map(translate::event).collect()
-    }
-
-    fn view(&self, lock: Lock, at: At, whole: bool) -> (View, At) {
-        let (mut views, said) = self.rows(Query::Lock(state(lock)));
-        let mut view = views.pop().unwrap_or_else(|| translate::no_lock(lock));
-        if let Rows::Tickets(tickets, _) = block_on(self.engine().store().select(Query::Tickets(state(lock)))) {
-            view.tickets = translate::tickets(&tickets, at);
-        }
-        view.holders.retain(|(_, _, _, deadline)| deadline.is_none_or(|deadline| at < deadline));
-        view.newest = whole.then(|| self.select_versions(Query::Version(state(lock), None)).pop());
-        (view, said)
-    }
-
-    fn rows(&self, query: Query) -> (Vec<View>, At) {
-        match block_on(self.engine().store().select(query)) {
-            Rows::Locks(rows, now) => (rows.iter().map(translate::lock).collect(), now.0),
-            other => panic!("a query for locks was answered with {other:?}"),
-        }
-    }
-
-    fn versions(&self, lock: Lock) -> Vec<Version> {
-        self.select_versions(Query::History { state: state(lock), before: None, limit: usize::MAX >> 1 })
-    }
-
-    fn select_versions(&self, query: Query) -> Vec<Version> {
-        let rows = match block_on(self.engine().store().select(query)) {
-            Rows::Versions(rows) => rows,
-            other => panic!("a query for versions was answered with {other:?}"),
-        };
-        let intact = |body: Option<BodyId>, digest: Option<u64>| {
-            let bytes = block_on(self.engine().store().chunk(body?, 0));
-            Some(bytes == digest.map(body_bytes))
-        };
-        rows.iter()
-            .map(|(_, row)| {
-                let version = translate::version(row);
-                Version { bytes: intact(row.body, version.digest), ..version }
-            })
-            .collect()
-    }
-
-    fn drafts(&self, lock: Lock) -> Vec<Draft> {
-        let Rows::Drafts(rows) = block_on(self.engine().store().select(Query::Drafts(state(lock), None))) else {
-            panic!("a query for drafts was answered with something else");
-        };
-        let draft = |row: &leasehold::domain::document::DraftMeta| {
-            let digest = translate::digest(&row.digest);
-            let intact = block_on(self.engine().store().chunk(row.body, 0)) == Some(body_bytes(digest));
-            Draft { id: u128::from_be_bytes(row.id.0), digest, intact }
-        };
-        rows.iter().map(draft).collect()
-    }
-}
-
 /// What new environments are set to.
 pub(crate) const LOCK_DELAY: At = 3_000_000;
 pub(crate) const DEFAULT_TTL: At = 5_000_000;
@@ -543,6 +514,9 @@ impl Known {
                 _ => {}
             }
         }
+        if let (Some(lock), Reply::Held { token, asked, .. }) = (call.lock(), reply) {
+            self.asked.insert((lock, *token), *asked);
+        }
         if let (Some(lock), Reply::Wrote { version, replayed: false }) = (call.lock(), reply) {
             self.versions[lock].push(version.clone());
         }
@@ -551,7 +525,15 @@ impl Known {
 
 fn ask(how: How) -> Ask {
     let mode = if how.exclusive { Mode::Exclusive } else { Mode::Shared };
-    Ask { mode, ttl: how.ttl.map(seconds), wait: how.wait, polls: how.polls, unattended: how.unattended }
+    Ask {
+        mode,
+        ttl: how.ttl.map(seconds),
+        wait: how.wait,
+        polls: how.polls,
+        unattended: how.unattended,
+        plan: how.plan,
+        once: how.once,
+    }
 }
 
 fn body_bytes(of: u64) -> Vec<u8> {

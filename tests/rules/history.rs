@@ -18,28 +18,113 @@ pub(crate) enum Mode {
 /// What was asked.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Call {
-    Acquire { actor: Actor, lock: Lock, ask: Ask },
-    Refresh { actor: Actor, lock: Lock },
-    Cancel { actor: Actor, lock: Lock, ticket: Option<u64> },
-    Renew { actor: Actor, lock: Lock, token: Token, ttl: Option<At> },
-    Release { actor: Actor, lock: Lock, token: Token, abandoned: bool },
-    Reacquire { actor: Actor, lock: Lock, old: Token },
-    Break { actor: Actor, lock: Lock, token: Option<Token>, now: bool, take: Option<Ask> },
-    Freeze { lock: Lock },
-    Unfreeze { lock: Lock },
-    Write { actor: Actor, lock: Lock, write: Write },
-    Discard { lock: Lock, draft: u128 },
-    Purge { lock: Lock, version: Option<u64> },
-    CreateEnvironment { env: usize },
-    DeleteEnvironment { env: usize },
-    FreezeEnvironment { env: usize },
-    UnfreezeEnvironment { env: usize },
-    SetDelay { env: usize, delay: At },
-    SetDraftLife { env: usize, life: At },
-    ReadNewest { lock: Lock },
-    ReadVersion { lock: Lock, version: u64 },
-    ReadHistory { lock: Lock },
-    ReadDrafts { lock: Lock },
+    Acquire {
+        actor: Actor,
+        lock: Lock,
+        ask: Ask,
+    },
+    Refresh {
+        actor: Actor,
+        lock: Lock,
+    },
+    Cancel {
+        actor: Actor,
+        lock: Lock,
+        ticket: Option<u64>,
+    },
+    Renew {
+        actor: Actor,
+        lock: Lock,
+        token: Token,
+        ttl: Option<At>,
+    },
+    Release {
+        actor: Actor,
+        lock: Lock,
+        token: Token,
+        abandoned: bool,
+    },
+    Reacquire {
+        actor: Actor,
+        lock: Lock,
+        old: Token,
+    },
+    Break {
+        actor: Actor,
+        lock: Lock,
+        token: Option<Token>,
+        now: bool,
+        take: Option<Ask>,
+    },
+    /// A break of all by a client that names nobody.
+    Force {
+        actor: Actor,
+        lock: Lock,
+    },
+    TakeBack {
+        actor: Actor,
+        lock: Lock,
+        token: Token,
+        asked: u32,
+    },
+    Freeze {
+        lock: Lock,
+    },
+    Unfreeze {
+        lock: Lock,
+    },
+    Write {
+        actor: Actor,
+        lock: Lock,
+        write: Write,
+    },
+    Discard {
+        lock: Lock,
+        draft: u128,
+    },
+    Purge {
+        lock: Lock,
+        version: Option<u64>,
+    },
+    CreateEnvironment {
+        env: usize,
+    },
+    DeleteEnvironment {
+        env: usize,
+    },
+    FreezeEnvironment {
+        env: usize,
+    },
+    UnfreezeEnvironment {
+        env: usize,
+    },
+    SetDelay {
+        env: usize,
+        delay: At,
+    },
+    SetDraftLife {
+        env: usize,
+        life: At,
+    },
+    /// What a plan takes, and whether a write may pass without a lease.
+    SetDoor {
+        env: usize,
+        plans: Plans,
+        passing: bool,
+    },
+    ReadNewest {
+        lock: Lock,
+    },
+    ReadVersion {
+        lock: Lock,
+        version: u64,
+    },
+    ReadHistory {
+        lock: Lock,
+    },
+    ReadDrafts {
+        lock: Lock,
+    },
     Tick,
     Restart,
 }
@@ -51,6 +136,19 @@ pub(crate) struct Ask {
     pub(crate) wait: bool,
     pub(crate) polls: bool,
     pub(crate) unattended: bool,
+    /// The mode is the policy's.
+    pub(crate) plan: bool,
+    /// The session names one lease.
+    pub(crate) once: bool,
+}
+
+/// What a plan takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Plans {
+    #[default]
+    Shared,
+    Snapshot,
+    Exclusive,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +162,8 @@ pub(crate) enum Origin {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Write {
     pub(crate) token: Token,
+    /// There is no lease: the token is the one that comes next.
+    pub(crate) passing: bool,
     pub(crate) expect: (u64, Option<u128>),
     pub(crate) origin: Origin,
     pub(crate) rewrite: bool,
@@ -92,6 +192,8 @@ pub(crate) enum Reply {
         ttl: At,
         remaining: Option<At>,
         claimed: bool,
+        /// How often it was asked for since its grant.
+        asked: u32,
     },
     Queued {
         ticket: u64,
@@ -232,6 +334,8 @@ impl Call {
             | Self::Release { lock, .. }
             | Self::Reacquire { lock, .. }
             | Self::Break { lock, .. }
+            | Self::Force { lock, .. }
+            | Self::TakeBack { lock, .. }
             | Self::Freeze { lock }
             | Self::Unfreeze { lock }
             | Self::Write { lock, .. }
@@ -243,6 +347,11 @@ impl Call {
             | Self::ReadDrafts { lock } => Some(*lock),
             _ => None,
         }
+    }
+
+    /// Whether it is a write that takes the lock and gives it back.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self, Self::Write { write, .. } if write.passing)
     }
 
     /// Whether it only reads.

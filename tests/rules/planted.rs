@@ -13,6 +13,7 @@ use leasehold::store::clock::{ManualSource, Source};
 use crate::engine::{Engine, Start, mutated};
 use crate::properties::{judge, script_of};
 
+mod door;
 mod stores;
 
 /// How many scripts may pass before the bug has to be found.
@@ -36,6 +37,7 @@ macro_rules! planted {
         }
     };
 }
+use planted;
 
 planted! {
     /// An acquire does not see who holds the lock.

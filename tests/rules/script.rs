@@ -4,6 +4,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::history::Plans;
+
 /// Principals and sessions: two of one principal, and two principals with one session id.
 pub(crate) const ACTORS: [(&str, &str); 4] = [("alice", "s1"), ("alice", "s2"), ("bob", "s1"), ("bob", "s3")];
 /// The locks: two in one environment, one in another.
@@ -78,6 +80,8 @@ pub(crate) struct How {
     pub(crate) wait: bool,
     pub(crate) polls: bool,
     pub(crate) unattended: bool,
+    pub(crate) plan: bool,
+    pub(crate) once: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,9 +109,14 @@ pub(crate) enum Step {
         take: Option<How>,
         id: Id,
     },
+    Force(usize, usize, Id),
+    /// Of the token, as it was asked for so many times less than it was.
+    TakeBack(usize, usize, TokenOf, u32),
     Freeze(usize, usize, Id),
     Unfreeze(usize, usize, Id),
     Write(usize, usize, TokenOf, ExpectOf, Kind, Id),
+    /// A write without a lease, which guesses the next token from what it saw so many grants ago.
+    Passing(usize, usize, ExpectOf, Doc, u64, Id),
     Discard(usize, usize, usize, Id),
     Purge(usize, usize, Option<usize>, Id),
     CreateEnvironment(usize, Id),
@@ -115,6 +124,7 @@ pub(crate) enum Step {
     FreezeEnvironment(usize, Id),
     UnfreezeEnvironment(usize, Id),
     SetDelay(usize, u64),
+    SetDoor(usize, Plans, bool),
     /// A pipeline: acquires, writes so many good versions, and is done or killed.
     Apply(usize, usize, u64, bool),
     /// Ends the environment's leases, deletes and re-creates it.
@@ -151,9 +161,12 @@ fn step() -> impl Strategy<Value = Step> {
         16 => (user(), lock(), token(), proptest::bool::weighted(0.25)).prop_map(|(a, l, t, b)| Step::Release(a, l, t, b)),
         12 => (user(), lock(), token(), id()).prop_map(|(a, l, t, i)| Step::Reacquire(a, l, t, i)),
         12 => breaks(),
+        8 => (actor(), lock(), id()).prop_map(|(a, l, i)| Step::Force(a, l, i)),
+        12 => (user(), lock(), token(), 0..2_u32).prop_map(|(a, l, t, n)| Step::TakeBack(a, l, t, n)),
         2 => (actor(), lock(), id()).prop_map(|(a, l, i)| Step::Freeze(a, l, i)),
         8 => (actor(), lock(), id()).prop_map(|(a, l, i)| Step::Unfreeze(a, l, i)),
         50 => (user(), lock(), token(), expect(), kind(), id()).prop_map(|(a, l, t, e, k, i)| Step::Write(a, l, t, e, k, i)),
+        16 => (actor(), lock(), expect(), doc(), 0..3_u64, id()).prop_map(|(a, l, e, d, n, i)| Step::Passing(a, l, e, d, n, i)),
         4 => (actor(), lock(), 0..3_usize, id()).prop_map(|(a, l, n, i)| Step::Discard(a, l, n, i)),
         4 => (actor(), lock(), proptest::option::of(0..3_usize), id()).prop_map(|(a, l, n, i)| Step::Purge(a, l, n, i)),
         4 => (env(), id()).prop_map(|(e, i)| Step::CreateEnvironment(e, i)),
@@ -161,6 +174,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (env(), id()).prop_map(|(e, i)| Step::FreezeEnvironment(e, i)),
         8 => (env(), id()).prop_map(|(e, i)| Step::UnfreezeEnvironment(e, i)),
         3 => (env(), 0..5_u64).prop_map(|(e, s)| Step::SetDelay(e, s)),
+        4 => (env(), plans(), proptest::bool::weighted(0.8)).prop_map(|(e, p, w)| Step::SetDoor(e, p, w)),
         2 => env().prop_map(Step::Recreate),
         20 => (actor(), lock(), 1..4_u64, any::<bool>()).prop_map(|(a, l, n, r)| Step::Apply(a, l, n, r)),
         24 => (0..6_usize).prop_map(Step::Replay),
@@ -211,8 +225,31 @@ fn id() -> impl Strategy<Value = Id> {
 
 fn how() -> impl Strategy<Value = How> {
     let weighted = proptest::bool::weighted;
-    (weighted(0.65), ttl(), weighted(0.7), weighted(0.3), weighted(0.1))
-        .prop_map(|(exclusive, ttl, wait, polls, unattended)| How { exclusive, ttl, wait, polls, unattended })
+    let run = (weighted(0.65), ttl(), weighted(0.7), weighted(0.3), weighted(0.1));
+    let run = run.prop_map(|(exclusive, ttl, wait, polls, unattended)| How {
+        exclusive,
+        ttl,
+        wait,
+        polls,
+        unattended,
+        plan: false,
+        once: false,
+    });
+    // As the door of a tool asks.
+    let tool = (weighted(0.5), weighted(0.3)).prop_map(|(wait, plan)| How {
+        exclusive: true,
+        ttl: None,
+        wait,
+        polls: true,
+        unattended: true,
+        plan,
+        once: true,
+    });
+    prop_oneof![3 => run, 1 => tool]
+}
+
+fn plans() -> impl Strategy<Value = Plans> {
+    prop_oneof![2 => Just(Plans::Shared), 1 => Just(Plans::Snapshot), 1 => Just(Plans::Exclusive)]
 }
 
 fn ttl() -> impl Strategy<Value = Option<u64>> {
@@ -238,17 +275,20 @@ fn expect() -> impl Strategy<Value = ExpectOf> {
     ]
 }
 
-fn kind() -> impl Strategy<Value = Kind> {
-    let doc = prop_oneof![
+fn doc() -> impl Strategy<Value = Doc> {
+    prop_oneof![
         10 => Just(Doc::Next),
         2 => Just(Doc::Same),
         1 => (0..3_u64).prop_map(Doc::Lower),
         1 => Just(Doc::OtherLineage),
         2 => Just(Doc::Again),
         1 => Just(Doc::Opaque),
-    ];
+    ]
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
-        12 => (doc, proptest::bool::weighted(0.1)).prop_map(|(doc, rewrite)| Kind::Write(doc, rewrite)),
+        12 => (doc(), proptest::bool::weighted(0.1)).prop_map(|(doc, rewrite)| Kind::Write(doc, rewrite)),
         1 => (0..3_usize).prop_map(Kind::Rollback),
         2 => (0..3_usize).prop_map(Kind::Promote),
         2 => Just(Kind::Delete),

@@ -8,6 +8,7 @@ use crate::history::{Actor, Ask, At, Call, How, Lock, Mode, Origin, Reply, Token
 use crate::script::Step;
 
 mod content;
+mod door;
 mod hold;
 mod pass;
 mod queue;
@@ -148,6 +149,7 @@ impl World {
         let n = 1_000_000 + self.driver.history.0.len() as u64;
         Write {
             token,
+            passing: false,
             expect: newest.as_ref().map_or((0, None), |newest| (newest.version, Some(newest.etag))),
             origin: Origin::Write,
             rewrite: false,
@@ -185,7 +187,11 @@ impl World {
     }
 }
 
-const EXCLUSIVE: Ask = Ask { mode: Mode::Exclusive, ttl: None, wait: false, polls: false, unattended: false };
+const EXCLUSIVE: Ask =
+    Ask { mode: Mode::Exclusive, ttl: None, wait: false, polls: false, unattended: false, plan: false, once: false };
+/// As the door of a tool asks: the session is the tool's lock id.
+const TOOL: Ask = Ask { unattended: true, polls: true, once: true, ..EXCLUSIVE };
+const PLAN: Ask = Ask { plan: true, ..TOOL };
 const SHARED: Ask = Ask { mode: Mode::Shared, ..EXCLUSIVE };
 
 const fn for_seconds(ask: Ask, seconds: u64) -> Ask {

@@ -1,6 +1,7 @@
 //! The invariants of versions, drafts and what a store keeps.
 
 use super::leases::walk;
+use super::ledger::env_of;
 use super::{Look, demand};
 use crate::history::{Call, Mode, Origin, Reply, Version, View, What};
 
@@ -12,7 +13,13 @@ pub(super) fn token_live_at_commit(look: &Look<'_>) -> Result<(), String> {
     walk(look, |facts, what, lock| {
         let What::Version { token, .. } = what else { return Ok(()) };
         let Call::Write { actor, write, .. } = &look.record.call else { return Err("a version without a write".to_owned()) };
+        let policy = look.before.environments[env_of(lock)].passing;
         let facts = &facts.locks[lock];
+        if write.passing {
+            // Whether anybody holds it, or waits for it, is for the invariants of leases.
+            demand(policy, || format!("a write passed with {token}, which needs a lease here"))?;
+            return demand(write.token == *token && *token >= facts.last_written, || format!("{write:?} wrote with {token}"));
+        }
         let holder = facts.live_holders(at).find(|holder| holder.token == *token);
         let first = facts.versions.is_empty();
         let right = write.token == *token
@@ -69,6 +76,9 @@ pub(super) fn refused_writes_are_kept(look: &Look<'_>) -> Result<(), String> {
         demand(wrote.is_none(), || format!("refused ({code}), and still {wrote:?}"))?;
         let drafted = !keepable || draft.is_some() || !KEPT.contains(code);
         demand(drafted, || format!("refused ({code}), and not kept: {write:?}"))?;
+        demand(*code != "INTERNAL", || format!("a guess of the service was told to the caller: {write:?}"))?;
+        let needless = write.passing && draft.is_some() && look.prior.is_none() && !refused_for_its_lock(look, code);
+        demand(!needless, || format!("a write that could pass was refused ({code})"))?;
     }
     let current = look.before.locks[*lock].versions.last().filter(|last| !last.deleted).and_then(|last| last.terraform);
     if let (Reply::Wrote { replayed: false, .. }, true, Some(old), Some(new)) =
@@ -80,8 +90,30 @@ pub(super) fn refused_writes_are_kept(look: &Look<'_>) -> Result<(), String> {
     Ok(())
 }
 
-const KEPT: [&str; 7] =
-    ["LEASE_LOST", "LEASE_FOREIGN", "LEASE_SHARED", "TOKEN_UNKNOWN", "VERSION_CONFLICT", "SERIAL_NOT_HIGHER", "LINEAGE_DIFFERS"];
+/// Whether a write without a lease is refused for its lock rightly, or for something else.
+fn refused_for_its_lock(look: &Look<'_>, code: &str) -> bool {
+    let Some(lock) = look.record.call.lock() else { return true };
+    let (at, facts) = (look.record.at, &look.after.locks[lock]);
+    let busy = facts.live_holders(at).next().is_some() || facts.live_tickets(at).next().is_some();
+    match code {
+        "FROZEN" | "LEASE_HELD" => busy || !look.after.grants(lock, at),
+        "LEASE_REQUIRED" => !look.after.environments[env_of(lock)].passing,
+        _ => true,
+    }
+}
+
+const KEPT: [&str; 10] = [
+    "LEASE_HELD",
+    "LEASE_REQUIRED",
+    "FROZEN",
+    "LEASE_LOST",
+    "LEASE_FOREIGN",
+    "LEASE_SHARED",
+    "TOKEN_UNKNOWN",
+    "VERSION_CONFLICT",
+    "SERIAL_NOT_HIGHER",
+    "LINEAGE_DIFFERS",
+];
 
 /// Invariant 13: "An acknowledged write survives any crash that fsync semantics allow."
 ///

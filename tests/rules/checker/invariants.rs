@@ -63,7 +63,7 @@ fn ranks(history: &History) -> Ranks {
     let (mut tokens, mut tickets) = (BTreeSet::new(), BTreeSet::new());
     for seen in history.0.iter().flat_map(|record| &record.events) {
         match seen.what {
-            What::Granted { token, .. } => drop(tokens.insert(token)),
+            What::Granted { token, .. } | What::Version { token, .. } => drop(tokens.insert(token)),
             What::Queued { ticket, .. } => drop(tickets.insert(ticket)),
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use super::ledger::{Facts, LockFacts, env_of};
 use super::{Look, demand};
-use crate::history::{At, Call, How, Mode, Reply, Token, What};
+use crate::history::{Actor, At, Call, How, Lock, Mode, Plans, Reply, Token, What};
 use crate::script::LOCKS;
 
 /// Invariant 1: "At most one exclusive holder, or any number of shared ones, at any commit point."
@@ -13,8 +13,14 @@ pub(super) fn exclusivity(look: &Look<'_>) -> Result<(), String> {
             let alone = others.iter().all(|other| *mode == Mode::Shared && other.mode == Mode::Shared);
             demand(alone, || format!("{token} was granted ({mode:?}) beside {others:?}"))
         }
+        // One that passes holds it for as long as its commit takes.
+        What::Version { token, .. } if look.record.call.passes() => {
+            let held = facts.locks[lock].live_holders(look.record.at).next();
+            demand(held.is_none(), || format!("a write passed with {token} beside {held:?}"))
+        }
         _ => Ok(()),
     })?;
+    plans_as_the_policy_says(look)?;
     if let (Some(token), Some(lock)) = (acknowledged(look), look.record.call.lock()) {
         let holds = look.after.locks[lock].holder(token).is_some();
         demand(holds, || format!("{token} was acknowledged, which holds nothing"))?;
@@ -28,12 +34,38 @@ pub(super) fn exclusivity(look: &Look<'_>) -> Result<(), String> {
     })
 }
 
+/// What a plan takes is the policy's to say: nothing, or a lease of that mode.
+fn plans_as_the_policy_says(look: &Look<'_>) -> Result<(), String> {
+    let Call::Acquire { lock, ask, .. } = &look.record.call else { return Ok(()) };
+    let policy = look.after.environments[env_of(*lock)].plans;
+    let unneeded = look.record.reply == Reply::Done("no lease needed");
+    let answered = unneeded || matches!(look.record.reply, Reply::Held { .. } | Reply::Queued { .. });
+    if !answered || look.prior.is_some() {
+        return Ok(());
+    }
+    demand(unneeded == (ask.plan && policy == Plans::Snapshot), || format!("{ask:?} is answered {:?}", look.record.reply))?;
+    let mode = match (ask.plan, policy) {
+        (true, Plans::Shared) => Mode::Shared,
+        (true, _) => Mode::Exclusive,
+        (false, _) => ask.mode,
+    };
+    let got = look.record.events.iter().find_map(|seen| match seen.what {
+        What::Granted { mode, ticket: None, .. } | What::Queued { mode, .. } => Some(mode),
+        _ => None,
+    });
+    demand(got.is_none_or(|got| got == mode), || format!("{ask:?} got {got:?} where plans are {policy:?}"))
+}
+
 /// Invariant 2: "Fencing tokens of a lock strictly increase across grants, restarts, failovers, delete and re-create, and restores."
 pub(super) fn tokens_increase(look: &Look<'_>) -> Result<(), String> {
     walk(look, |facts, what, lock| match what {
         What::Granted { token, .. } => {
             let last = facts.locks[lock].last_token;
             demand(*token > last && *token < 1 << 63, || format!("{token} was granted after {last}"))
+        }
+        What::Version { token, .. } if look.record.call.passes() => {
+            let last = facts.locks[lock].last_token;
+            demand(*token > last && *token < 1 << 63, || format!("a write passed with {token} after {last}"))
         }
         _ => Ok(()),
     })
@@ -49,9 +81,13 @@ pub(super) fn no_early_end(look: &Look<'_>) -> Result<(), String> {
         let Some(holder) = facts.locks[lock].holder(*token) else { return Err(format!("{token} ended, which holds nothing")) };
         let right = match (how, &look.record.call) {
             (How::Expired, _) => holder.claimed && !holder.live(at),
-            (How::Unclaimed, _) => !holder.claimed && !holder.live(at),
+            (How::Unclaimed, _) if !holder.claimed && !holder.live(at) => true,
+            (How::Unclaimed, Call::TakeBack { actor, token: given, asked, .. }) => {
+                (given, *actor, *asked) == (token, holder.actor, holder.asked)
+            }
             (How::Released, Call::Release { actor, token: given, .. }) => given == token && *actor == holder.actor,
             (How::Released, Call::Cancel { .. }) => !holder.claimed,
+            (How::Broken, Call::Force { .. }) => true,
             (How::Broken, Call::Break { token: expected, .. }) => expected.is_none_or(|expected| expected == *token),
             _ => false,
         };
@@ -59,6 +95,7 @@ pub(super) fn no_early_end(look: &Look<'_>) -> Result<(), String> {
     })?;
     lost_while_live(look)?;
     told_its_life(look)?;
+    taken_back(look)?;
     for view in &look.record.views {
         for holder in look.after.locks[view.lock].live_holders(at) {
             let seen = view.holders.iter().find(|(token, ..)| *token == holder.token);
@@ -67,6 +104,20 @@ pub(super) fn no_early_end(look: &Look<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A grant is taken back if its session has not asked again, and only then.
+fn taken_back(look: &Look<'_>) -> Result<(), String> {
+    let Call::TakeBack { actor, lock, token, asked } = look.record.call else { return Ok(()) };
+    let mut live = look.before.locks[lock].live_holders(look.record.at);
+    let untold = live.any(|holder| (holder.token, holder.actor, holder.asked) == (token, actor, asked));
+    let was = match &look.record.reply {
+        Reply::Done("taken back") => true,
+        Reply::Refused { .. } => return Ok(()),
+        _ => false,
+    };
+    let holds = look.after.locks[lock].live_holders(look.record.at).any(|holder| holder.token == token);
+    demand(was == untold && !(was && holds), || format!("{:?} is answered {:?}", look.record.call, look.record.reply))
 }
 
 /// The holder is told how long its lease lives, neither more nor less.
@@ -90,7 +141,7 @@ fn lost_while_live(look: &Look<'_>) -> Result<(), String> {
     };
     let (actor, lock, token) = match &look.record.call {
         Call::Renew { actor, lock, token, .. } | Call::Release { actor, lock, token, .. } => (*actor, *lock, *token),
-        Call::Write { actor, lock, write } => (*actor, *lock, write.token),
+        Call::Write { actor, lock, write } if !write.passing => (*actor, *lock, write.token),
         _ => return Ok(()),
     };
     let live = look.before.locks[lock].live_holders(look.record.at).find(|holder| holder.token == token && holder.actor == actor);
@@ -111,6 +162,9 @@ pub(super) fn offered_on_in_time(look: &Look<'_>) -> Result<(), String> {
             demand(facts.grants(lock, at) || ends_cooldown(look), || {
                 format!("{token} at {at}, frozen or cooling until {cooldown:?}")
             })
+        }
+        What::Version { token, .. } if look.record.call.passes() => {
+            demand(facts.grants(lock, at), || format!("a write passed with {token} at {at}, frozen or cooling"))
         }
         _ => Ok(()),
     })?;
@@ -146,6 +200,10 @@ pub(super) fn no_queue_jumping(look: &Look<'_>) -> Result<(), String> {
             (What::Granted { ticket: None, token, .. }, _) => {
                 let first = queue.live_tickets(at).next();
                 demand(first.is_none(), || format!("{token} passed {first:?}"))
+            }
+            (What::Version { token, .. }, call) if call.passes() => {
+                let first = queue.live_tickets(at).next();
+                demand(first.is_none(), || format!("a write with {token} passed {first:?}"))
             }
             (What::Queued { first: true, .. }, call) => {
                 demand(matches!(call, Call::Break { take: Some(_), .. }), || format!("{call:?} went before the queue"))
@@ -195,7 +253,12 @@ fn reacquired(look: &Look<'_>, queue: &LockFacts) -> Result<(), String> {
 }
 
 /// Invariant 11: "A break with a stale expected token changes nothing."
+///
+/// One that names nobody breaks everybody; and if it comes again within a while, nobody who was granted the lock after the first.
 pub(super) fn stale_break_changes_nothing(look: &Look<'_>) -> Result<(), String> {
+    if let Call::Force { actor, lock } = look.record.call {
+        return forced(look, actor, lock);
+    }
     let Call::Break { lock, token, .. } = look.record.call else { return Ok(()) };
     let refused = look.record.reply.refused();
     let live = |token: Token| look.before.locks[lock].live_holders(look.record.at).any(|holder| holder.token == token);
@@ -209,6 +272,24 @@ pub(super) fn stale_break_changes_nothing(look: &Look<'_>) -> Result<(), String>
     let held = look.before.locks[lock].live_holders(look.record.at);
     let gone = held.into_iter().find(|holder| look.after.locks[lock].holder(holder.token).is_none());
     demand(gone.is_none() || refused.is_none() && !stale, || format!("a refused break ended {gone:?}"))
+}
+
+fn forced(look: &Look<'_>, actor: Actor, lock: Lock) -> Result<(), String> {
+    let Reply::Broken { tokens, .. } = &look.record.reply else {
+        let code = look.record.reply.refused();
+        let allowed = matches!(code, Some("ENVIRONMENT_NOT_FOUND" | "REQUEST_ID_REUSED"));
+        return demand(allowed, || format!("a break that names nobody is answered {:?}", look.record.reply));
+    };
+    if look.prior.is_some() {
+        return Ok(());
+    }
+    let first = look.before.locks[lock].forced_by(actor, look.record.at);
+    let after = tokens.iter().find(|token| first.is_some_and(|up_to| **token > up_to));
+    demand(after.is_none(), || format!("{after:?} was broken by the retry of a break before it"))?;
+    let spared = look.before.locks[lock]
+        .live_holders(look.record.at)
+        .find(|holder| first.is_none_or(|up_to| holder.token <= up_to) && look.after.locks[lock].holder(holder.token).is_some());
+    demand(spared.is_none(), || format!("{spared:?} was not broken"))
 }
 
 /// Walks the events of a record, with what held before each.

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use crate::driver::{DEFAULT_TTL, LOCK_DELAY};
-use crate::history::{Actor, Ask, At, Call, Draft, How, Lock, Mode, Origin, Record, Reply, Request, Seen, Token, Version, What};
-use crate::script::{ENVIRONMENTS, LOCKS};
+use crate::history::{
+    Actor, Ask, At, Call, Draft, How, Lock, Mode, Origin, Plans, Record, Reply, Request, Seen, Token, Version, What,
+};
+use crate::script::{ACTORS, ENVIRONMENTS, LOCKS};
 
 /// The deadlines of the server under test, as its operator knows them.
 pub(super) const CLAIM: At = 2_000_000;
@@ -14,6 +16,10 @@ const TICKET_LIFE_POLLING: At = 16_000_000;
 const UNATTENDED_SHARED: At = 20_000_000;
 const DRAFT_LIFE: At = 30 * 24 * 3_600_000_000;
 const REQUEST_MEMORY: At = 120_000_000;
+/// How long the id of a lease that is over gets no other one.
+const SPENT: At = 60_000_000;
+/// How long a break that names nobody is taken for its own retry.
+const FORCED: At = 30_000_000;
 
 #[derive(Default)]
 pub(super) struct Ledger {
@@ -43,6 +49,10 @@ pub(super) struct EnvironmentFacts {
     pub(super) frozen: bool,
     delay: At,
     draft_life: At,
+    /// What a plan takes.
+    pub(super) plans: Plans,
+    /// A write may pass without a lease.
+    pub(super) passing: bool,
     /// How often it was deleted.
     pub(super) generation: u32,
 }
@@ -63,6 +73,10 @@ pub(super) struct LockFacts {
     /// With the moment at which each is gone.
     drafts: Vec<(Draft, At)>,
     pub(super) ended: Vec<(Holder, How)>,
+    /// Sessions of unattended leases that have ended, unless nobody took them up; and when.
+    spent: Vec<(Actor, At)>,
+    /// Breaks that name nobody: by which principal, when, and the last token before each.
+    forced: Vec<(&'static str, At, Token)>,
     /// Which tickets became which grants.
     pub(super) served: Vec<(u64, Token)>,
 }
@@ -78,6 +92,8 @@ pub(super) struct Holder {
     delay: At,
     pub(super) claimed: bool,
     unattended: bool,
+    /// How often it was asked for since its grant.
+    pub(super) asked: u32,
     /// Taken again, and not renewed since.
     pub(super) reacquired: bool,
 }
@@ -112,6 +128,8 @@ fn had_effect(record: &Record) -> bool {
     match (&record.call, &record.reply) {
         (Call::Acquire { .. }, Reply::Held { .. } | Reply::Queued { .. }) => record.events.iter().any(|seen| acts(&seen.what)),
         (_, Reply::Refused { draft: Some(_), .. }) => record.events.iter().any(|seen| matches!(seen.what, What::Draft(_))),
+        (_, Reply::Done("no lease needed")) => false,
+        (Call::Force { .. }, Reply::Broken { tokens, .. }) => !tokens.is_empty(),
         (_, Reply::Refused { .. } | Reply::Cancelled(false) | Reply::Purged(0) | Reply::Done("was not frozen")) => false,
         (_, Reply::Wrote { replayed, .. }) => !replayed,
         _ => true,
@@ -170,10 +188,12 @@ impl Facts {
         match (how, &record.call) {
             ("created", _) => {
                 let (delay, draft_life) = (LOCK_DELAY, DRAFT_LIFE);
-                *facts = EnvironmentFacts { exists: true, frozen: false, delay, draft_life, generation: facts.generation };
+                let generation = facts.generation;
+                *facts = EnvironmentFacts { exists: true, delay, draft_life, generation, ..EnvironmentFacts::default() };
             }
             ("changed", Call::SetDelay { delay, .. }) => facts.delay = *delay,
             ("changed", Call::SetDraftLife { life, .. }) => facts.draft_life = *life,
+            ("changed", Call::SetDoor { plans, passing, .. }) => (facts.plans, facts.passing) = (*plans, *passing),
             ("deleted", _) => {
                 *facts = EnvironmentFacts { generation: facts.generation + 1, ..EnvironmentFacts::default() };
                 for (lock, _) in LOCKS.iter().enumerate().filter(|(_, (name, _))| *name == ENVIRONMENTS[env]) {
@@ -231,7 +251,7 @@ impl LockFacts {
                 self.tickets.retain(|other| other.actor != *actor);
                 let ask = match &record.call {
                     Call::Acquire { ask, .. } | Call::Break { take: Some(ask), .. } => *ask,
-                    _ => Ask { mode: *mode, ttl: None, wait: true, polls: false, unattended: false },
+                    _ => Ask { mode: *mode, ttl: None, wait: true, polls: false, unattended: false, plan: false, once: false },
                 };
                 let ticket = Ticket { id: *ticket, actor: *actor, mode: *mode, ask, deadline: at + ticket_life(ask.polls) };
                 self.tickets.insert(if *first { 0 } else { self.tickets.len() }, ticket);
@@ -248,7 +268,12 @@ impl LockFacts {
             }
             What::Frozen => self.frozen = true,
             What::Unfrozen => self.frozen = false,
-            What::Version { token, .. } => self.last_written = *token,
+            What::Version { token, .. } => {
+                self.last_written = *token;
+                if record.call.passes() {
+                    self.last_token = *token;
+                }
+            }
             What::Draft(_) | What::Environment(_) => {}
         }
     }
@@ -275,8 +300,18 @@ impl LockFacts {
         }
         let ttl = ask.map_or(old.as_ref().map_or(DEFAULT_TTL, |old| old.ttl), |ask| ask.ttl.unwrap_or(DEFAULT_TTL));
         let unattended = ask.map_or(old.is_some_and(|old| old.unattended), |ask| ask.unattended);
-        let mut holder =
-            Holder { token, actor, mode, ttl, deadline: None, delay, claimed: ticket.is_none(), unattended, reacquired };
+        let mut holder = Holder {
+            token,
+            actor,
+            mode,
+            ttl,
+            deadline: None,
+            delay,
+            claimed: ticket.is_none(),
+            unattended,
+            asked: 0,
+            reacquired,
+        };
         let claim = if ask.is_some_and(|ask| ask.polls) { CLAIM_POLLING } else { CLAIM };
         holder.deadline = if holder.claimed { holder.life(record.at) } else { Some(record.at + claim) };
         self.holders.push(holder);
@@ -290,10 +325,13 @@ impl LockFacts {
             _ if holder.mode == Mode::Shared || !holder.claimed => None,
             (How::Expired, _) => holder.deadline.map(|deadline| deadline + delay),
             (How::Released, Call::Release { abandoned: true, .. }) => Some(record.at + delay),
-            (How::Broken, Call::Break { now: false, .. }) => Some(record.at + delay),
+            (How::Broken, Call::Break { now: false, .. } | Call::Force { .. }) => Some(record.at + delay),
             _ => None,
         };
         self.cooldown = self.cooldown.max(cool);
+        if holder.unattended && how != How::Unclaimed {
+            self.spent.push((holder.actor, record.at));
+        }
         self.ended.push((holder, how));
     }
 
@@ -302,7 +340,25 @@ impl LockFacts {
         let at = record.at;
         match (&record.call, &record.reply) {
             (Call::Break { take: Some(ask), .. }, Reply::Broken { then: Some(then), .. }) if replay => self.asked(ask, then, at),
-            (Call::Acquire { ask, .. }, reply) => self.asked(ask, reply, at),
+            (Call::Acquire { ask, .. }, reply) => {
+                let fresh = |seen: &Seen| match (&seen.what, reply) {
+                    (What::Granted { token, ticket: None, .. }, Reply::Held { token: told, .. }) => token == told,
+                    _ => false,
+                };
+                if !record.events.iter().any(fresh) {
+                    self.asked(ask, reply, at);
+                }
+            }
+            (Call::Force { actor, .. }, Reply::Broken { .. }) if !replay && self.forced_by(*actor, at).is_none() => {
+                // What was granted after the break was not there before it.
+                let broken = record.events.iter().skip_while(|seen| !matches!(seen.what, What::Ended { how: How::Broken, .. }));
+                let after = broken.filter_map(|seen| match seen.what {
+                    What::Granted { token, .. } => Some(token - 1),
+                    _ => None,
+                });
+                let up_to = after.min().unwrap_or(self.last_token);
+                self.forced.push((ACTORS[*actor].0, at, up_to));
+            }
             (Call::Refresh { .. }, Reply::Queued { ticket, .. }) => {
                 if let Some(ticket) = self.tickets.iter_mut().find(|other| other.id == *ticket) {
                     ticket.deadline = at + ticket_life(ticket.ask.polls);
@@ -335,10 +391,25 @@ impl LockFacts {
         }
     }
 
+    /// Whether a session's unattended lease has ended within the last minute.
+    pub(super) fn is_spent(&self, actor: Actor, at: At) -> bool {
+        self.spent.iter().any(|(who, ended)| *who == actor && at < ended + SPENT)
+    }
+
+    /// The last token before the break that named nobody, of which one by this principal is taken for a retry.
+    pub(super) fn forced_by(&self, actor: Actor, at: At) -> Option<Token> {
+        let earlier = self.forced.iter().find(|(who, forced, _)| *who == ACTORS[actor].0 && at < forced + FORCED);
+        earlier.map(|(_, _, up_to)| *up_to)
+    }
+
     /// Asking for what one has refreshes a ticket, and claims an offer if it polls.
     fn asked(&mut self, ask: &Ask, reply: &Reply, at: At) {
         match reply {
-            Reply::Held { token, claimed: true, .. } => self.claim(*token, at),
+            Reply::Held { token, claimed: true, .. } => {
+                self.claim(*token, at);
+                let held = self.holders.iter_mut().filter(|holder| holder.token == *token && ask.polls);
+                held.for_each(|holder| holder.asked += 1);
+            }
             Reply::Queued { ticket, .. } => {
                 if let Some(ticket) = self.tickets.iter_mut().find(|other| other.id == *ticket) {
                     ticket.ask.polls = ask.polls;

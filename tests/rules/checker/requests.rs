@@ -2,7 +2,7 @@
 
 use super::ledger::{acts, env_of};
 use super::{Look, demand};
-use crate::history::{Call, Reply};
+use crate::history::{Call, Reply, What};
 
 /// Invariant 7: "One (principal, request id) has one effect for 24 h; only effects are remembered (drafts too, refusals not); ids are looked up
 /// before the lease is checked; the same id with another request is refused; request hashes are keyed."
@@ -40,7 +40,10 @@ fn as_then(reply: &Reply) -> Reply {
 /// Invariant 8: "A replayed acquire whose lease has died since says so."
 ///
 /// One that lives is told as it is. The same for what a reacquire or a break took.
+///
+/// A session that names one lease is such a request, too: within a minute after its lease has ended it gets no other.
 pub(super) fn dead_acquire_says_so(look: &Look<'_>) -> Result<(), String> {
+    spent_session_says_so(look)?;
     let (Some(prior), Some(request), Some(lock)) = (look.prior, look.record.request, look.record.call.lock()) else {
         return Ok(());
     };
@@ -76,6 +79,17 @@ pub(super) fn dead_acquire_says_so(look: &Look<'_>) -> Result<(), String> {
     demand(right, || {
         format!("{:?} got {:?}, and is repeated as {:?}", look.record.call, (token, ticket, held), look.record.reply)
     })
+}
+
+fn spent_session_says_so(look: &Look<'_>) -> Result<(), String> {
+    let Call::Acquire { actor, lock, ask } = look.record.call else { return Ok(()) };
+    let spent = ask.once && look.after.locks[lock].is_spent(actor, look.record.at);
+    if look.record.reply.refused() == Some("SESSION_SPENT") {
+        return demand(spent, || format!("{:?} of a session that may have a lease", look.record.reply));
+    }
+    let gets = |what: &What| matches!(what, What::Granted { ticket: None, .. } | What::Queued { .. });
+    let got = look.record.events.iter().find(|seen| gets(&seen.what));
+    demand(!spent || got.is_none() || look.prior.is_some(), || format!("a session whose lease is over got {got:?}"))
 }
 
 /// Whether the call asks for a lease for its caller.

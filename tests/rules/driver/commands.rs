@@ -8,10 +8,10 @@ use leasehold::domain::format::{Format, TerraformHeader};
 use leasehold::domain::ids::{self, BodyId, DraftId, EnvironmentId, Etag, KeyedDigest, RequestId, StateId, TicketId};
 use leasehold::domain::lock::Mode as DomainMode;
 use leasehold::domain::names::{EnvironmentName, Labels};
-use leasehold::domain::settings::SettingsChange;
+use leasehold::domain::settings::{Plans as DomainPlans, SettingsChange};
 
 use super::{DEFAULT_TTL, Driver, LOCK_DELAY, body_bytes, name, sealing, state};
-use crate::history::{Actor, Ask, Call, Lock, Mode, Origin, Request, Write};
+use crate::history::{Actor, Ask, Call, Lock, Mode, Origin, Plans, Request, Write};
 use crate::script::ENVIRONMENTS;
 
 /// Building commands.
@@ -49,6 +49,13 @@ impl Driver {
                     }),
                 )
             }
+            Call::Force { lock: at, .. } => {
+                let act = command::Break { token: None, reason: reason(), now: false, forced: true, take: None };
+                lock(at, LockAct::Break(act))
+            }
+            Call::TakeBack { lock: at, token, asked, .. } => {
+                lock(at, LockAct::TakeBack { session: session(), token: ids::Token(*token), asked: *asked })
+            }
             Call::Freeze { lock: at } => lock(at, LockAct::Freeze(reason())),
             Call::Unfreeze { lock: at } => lock(at, LockAct::Unfreeze),
             Call::Write { lock: at, write, .. } => {
@@ -82,6 +89,15 @@ impl Driver {
                     EnvironmentAct::Set(SettingsChange { draft_life, ..SettingsChange::default() }),
                 )
             }
+            Call::SetDoor { env, plans, passing } => {
+                let plans = match plans {
+                    Plans::Shared => DomainPlans::Shared,
+                    Plans::Snapshot => DomainPlans::Snapshot,
+                    Plans::Exclusive => DomainPlans::Exclusive,
+                };
+                let set = SettingsChange { plans: Some(plans), write_without_lock: Some(*passing), ..SettingsChange::default() };
+                Act::Environment(environment(*env), EnvironmentAct::Set(set))
+            }
             other => unreachable!("{other:?} is no command"),
         };
         self.wrap(actor, request, act)
@@ -106,8 +122,17 @@ fn acquire(actor: Actor, ask: &Ask) -> command::Acquire {
         labels: Labels::default(),
         unattended: ask.unattended,
         polls: ask.polls,
-        plan: false,
-        once: false,
+        plan: ask.plan,
+        once: ask.once,
+    }
+}
+
+/// The same write, with another guess at the token that comes next.
+pub(super) fn pass_with(command: &mut Command, coming: ids::Token) {
+    if let Act::Content(_, act) = &mut command.act
+        && let ContentAct::Write(write) = act.as_mut()
+    {
+        write.token = coming;
     }
 }
 
@@ -117,7 +142,7 @@ fn domain_write(actor: Actor, write: &Write, body: BodyId) -> command::Write {
     command::Write {
         session: name(actor).1.parse().expect("sessions of the script are sessions"),
         token: ids::Token(write.token),
-        passing: false,
+        passing: write.passing,
         expect: Expect { version: ids::Version(write.expect.0), etag: write.expect.1.map(|etag| Etag(etag.to_be_bytes())) },
         content: write.bytes.map(|bytes| sealing::content(body, body_bytes(bytes), keyed_digest(bytes), format, terraform)),
         origin: match write.origin {

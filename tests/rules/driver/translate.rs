@@ -28,6 +28,7 @@ fn done(reply: decision::Reply) -> Reply {
             ttl: micros(grant.ttl),
             remaining: grant.remaining.map(micros),
             claimed: grant.claimed,
+            asked: grant.asked,
         },
         Domain::Queued(place) => Reply::Queued { ticket: place.ticket.0, place: place.place },
         Domain::Cancelled { was_waiting } => Reply::Cancelled(was_waiting),

@@ -79,7 +79,7 @@ rule!(reacquire_repeated_after_its_lease_died_says_so, |w: &mut World| {
     w.pass(5_000);
     let Reply::Held { token, .. } = w.reacquire(ALICE, old) else { panic!("not taken again") };
     w.pass(1_000);
-    assert_eq!(w.driver.repeat(0), Reply::Held { token, ttl: 5_000_000, remaining: Some(4_000_000), claimed: true });
+    assert_eq!(w.driver.repeat(0), Reply::Held { token, ttl: 5_000_000, remaining: Some(4_000_000), claimed: true, asked: 0 });
     w.pass(4_000);
     w.pause();
     assert_eq!(refused(&w.driver.repeat(0)), "ACQUIRE_DEAD");

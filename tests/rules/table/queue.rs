@@ -57,7 +57,10 @@ rule!(offer_to_one_who_polls_is_claimed_by_asking, |w: &mut World| {
     w.pause();
     // Who polls has longer.
     w.pass(3_999);
-    assert_eq!(w.acquire(BOB, polls), Reply::Held { token: offered, ttl: 5_000_000, remaining: Some(5_000_000), claimed: true });
+    assert_eq!(
+        w.acquire(BOB, polls),
+        Reply::Held { token: offered, ttl: 5_000_000, remaining: Some(5_000_000), claimed: true, asked: 1 }
+    );
 });
 
 rule!(offer_to_one_who_streams_is_not_claimed_by_asking, |w: &mut World| {
@@ -67,7 +70,7 @@ rule!(offer_to_one_who_streams_is_not_claimed_by_asking, |w: &mut World| {
     w.pass(1_000);
     assert_eq!(
         w.acquire(BOB, streams),
-        Reply::Held { token: offered, ttl: 5_000_000, remaining: Some(1_000_000), claimed: false }
+        Reply::Held { token: offered, ttl: 5_000_000, remaining: Some(1_000_000), claimed: false, asked: 0 }
     );
     w.pass(1_000);
     w.nobody_holds();
