@@ -84,7 +84,8 @@ async fn provoke(api: &Api, token: &str, said: &mut Said) -> Vec<String> {
 async fn provoke_door(server: &Running, said: &mut Said) -> Vec<&'static str> {
     const AT: &str = "/terraform/v1/dev/logged";
     let http = server.http();
-    let info = |id: &str| format!(r#"{{"ID":"{id}","Info":"planted-value-8","Who":"u@h","Version":"1.15.0","Operation":"apply"}}"#);
+    let info =
+        |id: &str| format!(r#"{{"ID":"{id}","Info":"planted-value-8","Who":"u@h","Version":"1.15.0","Operation":"apply"}}"#);
     let mut codes = Vec::new();
     let mut hear = |answer: crate::support::Answer, code| {
         assert!(answer.status >= 400, "{answer:?}");
