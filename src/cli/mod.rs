@@ -15,6 +15,7 @@ mod lease;
 mod locking;
 mod output;
 mod progress;
+mod proxy;
 mod recover;
 mod replacement;
 mod run;

@@ -12,9 +12,10 @@ use super::flags::run::{OnLoss, RunFlags};
 use super::hold;
 use super::lease::mode;
 use super::output::note;
+use super::proxy::Proxy;
 use super::settings::TokenSource;
 use super::signals::Signals;
-use super::supervise::{Child, Exit};
+use super::supervise::{Child, Exit, Signal};
 use crate::client::{Ask, Lease, LeaseRef, Loss, State, View, clock};
 use crate::pb::v1::LossReason;
 
@@ -24,8 +25,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Returns the command's exit code if that is not 0, and otherwise [`code::LEASE_LOST`] if the lease did not last as long as it.
 pub(crate) async fn run(context: &Context, flags: RunFlags) -> Result<u8, Failure> {
     let ask = Ask {
-        state: flags.state,
-        session: flags.session.unwrap_or_else(new_session),
+        state: flags.state.clone(),
+        session: flags.session.clone().unwrap_or_else(new_session),
         mode: mode(flags.mode),
         ttl: flags.ttl,
         wait: flags.wait,
@@ -35,13 +36,22 @@ pub(crate) async fn run(context: &Context, flags: RunFlags) -> Result<u8, Failur
     let mut signals = Signals::install()?;
     let grant = hold::acquire(context, &ask, &mut signals).await?;
     let lease = context.client.keep(grant);
-    let ended = match Child::spawn(&flags.command, &child_environment(context, lease.reference())?) {
-        Ok(mut child) => tend(&mut child, &lease, flags.on_loss, &mut signals).await,
-        Err(cause) => Err(cause),
+    let proxy = Proxy::open(&context.client, &lease, ask.mode, &ask.labels).await;
+    let ended = match &proxy {
+        Ok(proxy) => {
+            let environment = child_environment(context, lease.reference(), proxy, &flags)?;
+            match Child::spawn(&flags.command, &environment) {
+                Ok(mut child) => tend(&mut child, &lease, flags.on_loss, &mut signals).await,
+                Err(cause) => Err(cause),
+            }
+        }
+        Err(cause) => Err(std::io::Error::new(cause.kind(), format!("no port on loopback: {cause}"))),
     };
+    let account = proxy.map(|proxy| proxy.account()).unwrap_or_default();
     match ended {
         Ok((exit, stopped)) => {
             let lost = end(lease, exit).await || stopped;
+            account.tell(&ask.state, lost);
             Ok(match u8::try_from(exit.code).unwrap_or(code::FAILED) {
                 code::DONE if lost => code::LEASE_LOST,
                 code => code,
@@ -54,19 +64,39 @@ pub(crate) async fn run(context: &Context, flags: RunFlags) -> Result<u8, Failur
     }
 }
 
-/// What the command is told of its lease. Its token it has from where this process has it, or not at all.
-fn child_environment(context: &Context, lease: &LeaseRef) -> Result<Vec<(String, String)>, Failure> {
+/// What the command is told: of its lease, and of the loopback address that speaks for it. The token stays here unless the flags say otherwise.
+fn child_environment(
+    context: &Context,
+    lease: &LeaseRef,
+    proxy: &Proxy,
+    flags: &RunFlags,
+) -> Result<Vec<(String, Option<String>)>, Failure> {
+    let set = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
+    let unset = |name: &str| (name.to_owned(), None);
     let mut variables = vec![
-        (environ::STATE.to_owned(), lease.state.clone()),
-        (environ::SESSION.to_owned(), lease.session.clone()),
-        (environ::FENCE.to_owned(), lease.token.to_string()),
-        (environ::SERVER.to_owned(), context.connection.server.clone()),
+        set(environ::STATE, &lease.state),
+        set(environ::SESSION, &lease.session),
+        set(environ::FENCE, &lease.token.to_string()),
     ];
+    if !flags.no_http {
+        variables.extend(proxy.terraform().into_iter().map(|(name, value)| (name, Some(value))));
+    }
+    if !flags.pass_token {
+        variables.extend([
+            set(environ::SERVER, proxy.origin()),
+            set(environ::TOKEN, proxy.key()),
+            unset(environ::TOKEN_FILE),
+            unset(environ::CA_FILE),
+        ]);
+        return Ok(variables);
+    }
+    // A token in the environment is inherited.
+    variables.push(set(environ::SERVER, &context.connection.server));
     if let TokenSource::File(file) = &context.connection.token {
-        variables.push((environ::TOKEN_FILE.to_owned(), whole(file)?));
+        variables.push(set(environ::TOKEN_FILE, &whole(file)?));
     }
     if let Some(file) = &context.connection.ca_file {
-        variables.push((environ::CA_FILE.to_owned(), whole(file)?));
+        variables.push(set(environ::CA_FILE, &whole(file)?));
     }
     Ok(variables)
 }
@@ -93,7 +123,10 @@ async fn tend(child: &mut Child, lease: &Lease, on_loss: OnLoss, signals: &mut S
         }
         tokio::select! {
             exit = child.wait() => return Ok((exit?, stopping.began)),
-            signal = signals.next() => child.signal(signal),
+            signal = signals.next() => {
+                stopping.told |= matches!(signal, Signal::Interrupt | Signal::Terminate);
+                child.signal(signal);
+            }
             changed = views.changed() => changed.expect("the lease keeps the sender"),
             () = until(stopping.kill_at) => {}
         }
@@ -134,8 +167,10 @@ enum Order {
 /// Decides when to stop the command, and says so on stderr.
 struct Stopping {
     on_loss: OnLoss,
-    /// It was told to stop. A second interrupt would make many tools give up without writing their state.
+    /// It had to be stopped.
     began: bool,
+    /// It was told to stop, by whomever. A second interrupt would make many tools, Terraform among them, give up without writing their state.
+    told: bool,
     lost: bool,
     silent: bool,
     kill_at: Option<Instant>,
@@ -143,7 +178,7 @@ struct Stopping {
 
 impl Stopping {
     fn new(on_loss: OnLoss) -> Self {
-        Self { on_loss, began: false, lost: false, silent: false, kill_at: None }
+        Self { on_loss, began: false, told: false, lost: false, silent: false, kill_at: None }
     }
 
     fn heed(&mut self, view: &View, now: Instant) -> Order {
@@ -194,7 +229,8 @@ impl Stopping {
     }
 
     fn interrupt(&mut self) -> Order {
-        if std::mem::replace(&mut self.began, true) { Order::GoOn } else { Order::Interrupt }
+        self.began = true;
+        if std::mem::replace(&mut self.told, true) { Order::GoOn } else { Order::Interrupt }
     }
 }
 
@@ -248,6 +284,14 @@ mod tests {
         assert_eq!(at, start + DELAY * 9 / 10);
         assert_eq!(stopping.heed(&view(broken(), start), at - Duration::from_millis(1)), Order::GoOn);
         assert_eq!(stopping.heed(&view(broken(), start), at), Order::Kill);
+    }
+
+    #[test]
+    fn command_that_somebody_told_to_stop_is_not_told_again() {
+        let start = clock::now();
+        let mut stopping = Stopping { told: true, ..Stopping::new(OnLoss::Interrupt) };
+        assert_eq!(stopping.heed(&view(broken(), start), start), Order::GoOn);
+        assert!(stopping.began && stopping.kill_at.is_some(), "but it is stopped");
     }
 
     #[test]

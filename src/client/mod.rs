@@ -26,6 +26,7 @@ mod error;
 mod health;
 mod keys;
 mod lease;
+mod relay;
 mod retry;
 mod secret;
 mod server;

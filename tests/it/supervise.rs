@@ -231,8 +231,8 @@ async fn command_that_cannot_run_is_126_or_127() {
 
 #[tokio::test]
 async fn environment_reaches_the_command() {
-    let env = [("LEASEHOLD_FENCE".to_owned(), "41".to_owned())];
-    let command = ["sh", "-c", "exit $((LEASEHOLD_FENCE + 1))"].map(OsString::from);
+    let env = [("LEASEHOLD_FENCE".to_owned(), Some("41".to_owned())), ("CARGO_PKG_NAME".to_owned(), None)];
+    let command = ["/bin/sh", "-c", "exit $((LEASEHOLD_FENCE + ${CARGO_PKG_NAME:+1}1))"].map(OsString::from);
     assert_eq!(ends(Child::spawn_by(Path::new(LEASEHOLD), &command, &env).unwrap()).await.code, 42);
 }
 

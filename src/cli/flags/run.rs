@@ -8,9 +8,16 @@ use clap::{Args, ValueEnum};
 use super::lease::ModeFlag;
 
 const AFTER: &str = "\
-The command finds its lease in LEASEHOLD_STATE, LEASEHOLD_SESSION and LEASEHOLD_FENCE, and the server in LEASEHOLD_SERVER. It never
-outlives `run`. Without a renewal for two thirds of the ttl it is interrupted; at nine tenths of the ttl plus the lock delay it is killed,
-and so it is when the lease is lost and it has not ended by the time somebody else may have the lock.
+The command finds its lease in LEASEHOLD_STATE, LEASEHOLD_SESSION and LEASEHOLD_FENCE. It never outlives `run`. Without a renewal for two
+thirds of the ttl it is interrupted; at nine tenths of the ttl plus the lock delay it is killed, and so it is when the lease is lost and it
+has not ended by the time somebody else may have the lock.
+
+Terraform and OpenTofu need `backend \"http\" {}` and nothing in it: TF_HTTP_ADDRESS, TF_HTTP_LOCK_ADDRESS, TF_HTTP_UNLOCK_ADDRESS, the methods,
+TF_HTTP_USERNAME and TF_HTTP_PASSWORD are set, and lead to an address on loopback that `run` serves under its lease. A state that comes in
+after the lease was lost is kept as a draft. `run` says so at the end.
+
+Your token does not get into the command's environment. LEASEHOLD_SERVER and LEASEHOLD_TOKEN lead to the same address: with its key, which ends
+with `run`, `leasehold` and other clients read and write this state under this lease, and do nothing else.
 
 The exit code is the command's if that is not 0; 6 if the lease was lost, or the command stopped for want of renewals, and the command
 ended with 0.";
@@ -36,6 +43,12 @@ pub(crate) struct RunFlags {
     /// Session that names the holder: a rerun with the same one gets the same lease [default: a new one]
     #[arg(long)]
     pub(crate) session: Option<String>,
+    /// Do not set TF_HTTP_…: the command's Terraform has another backend of this kind
+    #[arg(long)]
+    pub(crate) no_http: bool,
+    /// Hand the command your own token and the server's address: it may do whatever you may, on any state
+    #[arg(long)]
+    pub(crate) pass_token: bool,
     /// Command to run
     #[arg(last = true, required = true, num_args = 1.., value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,

@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::flags::state::{FormatFlag, PushFlags};
 use crate::cli::hold::under_lease;
-use crate::cli::output::note;
+use crate::cli::output::{note, tell_kept};
 use crate::cli::progress::Bar;
 use crate::client::{PushAsk, Source};
 use crate::pb::v1::{Format, Warning};
@@ -37,11 +37,7 @@ pub(crate) async fn push(context: &Context, flags: PushFlags) -> Result<(), Fail
     if let Err(Failure::Client(error)) = &pushed
         && let Some(draft) = error.draft()
     {
-        let state = &flags.state;
-        note(format!("kept: the document was not written, but kept as draft {draft}"));
-        note(format!("      leasehold state drafts diff {state} {draft}      what it would change"));
-        note(format!("      leasehold state drafts promote {state} {draft}   make it the current version"));
-        note(format!("      leasehold state drafts discard {state} {draft}   give it up"));
+        tell_kept("the document was not written", &flags.state, draft);
     }
     let pushed = pushed?;
     warn(&pushed.warnings);

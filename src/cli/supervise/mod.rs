@@ -97,14 +97,15 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts `command` with `env` added to this process's environment, and with its standard streams.
+    /// Starts `command` with its standard streams and with this process's environment, changed by `env`: a variable is set, or without a
+    /// value removed.
     ///
     /// A command that cannot be executed is no error here: it ends with 127 or 126 and a message on stderr. Call inside a tokio
     /// runtime, from a process whose `main` knows [`GUARD`] and [`EXEC`].
     ///
     /// # Errors
     /// `InvalidInput` for an empty command; else what the system says about starting a process or handing over the terminal.
-    pub fn spawn(command: &[OsString], env: &[(String, String)]) -> io::Result<Child> {
+    pub fn spawn(command: &[OsString], env: &[(String, Option<String>)]) -> io::Result<Child> {
         Child::spawn_by(&own_executable()?, command, env)
     }
 
@@ -112,19 +113,22 @@ impl Child {
     ///
     /// # Errors
     /// As [`Child::spawn`].
-    pub fn spawn_by(executable: &Path, command: &[OsString], env: &[(String, String)]) -> io::Result<Child> {
+    pub fn spawn_by(executable: &Path, command: &[OsString], env: &[(String, Option<String>)]) -> io::Result<Child> {
         if command.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no command to run"));
         }
         let changes = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child())?;
         let terminal = Foreground::held();
         let args = args::Args { pid: rustix::process::getpid(), foreground: terminal.is_some(), command: command.to_vec() };
-        let guard = Command::new(executable)
-            .arg(GUARD)
-            .args(args.into_words())
-            .envs(env.iter().map(|(name, value)| (name, value)))
-            .process_group(0)
-            .spawn()?;
+        let mut guard = Command::new(executable);
+        guard.arg(GUARD).args(args.into_words()).process_group(0);
+        for (name, value) in env {
+            match value {
+                Some(value) => guard.env(name, value),
+                None => guard.env_remove(name),
+            };
+        }
+        let guard = guard.spawn()?;
         let group = Pid::from_child(&guard);
         // From here on an early return drops the child, which ends the guard.
         let child = Child { guard, group, terminal, changes, kill_by: OnceLock::new(), exit: None };
