@@ -15,6 +15,7 @@ mod memory;
 #[allow(dead_code, reason = "shared with the tests of the command line, which use more of it")]
 #[path = "../cli/process.rs"]
 mod process;
+mod proxy;
 mod recover;
 mod require;
 mod rig;

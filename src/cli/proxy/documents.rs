@@ -8,12 +8,12 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::door::{Door, text};
+use super::door::{Door, Seen, text};
 use super::inner::{NoRight, Right};
 use super::locks;
 use crate::backend::ContentMd5;
-use crate::client::{Error, PullAsk, PushAsk, Source, WriteAsk};
-use crate::pb::v1::{Expect, View};
+use crate::client::{Error, PullAsk, PushAsk, Source, Which, WriteAsk};
+use crate::pb::v1::{Expect, Mode, VersionInfo, View};
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
@@ -21,26 +21,67 @@ const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 const MAX_DOCUMENT: usize = 1 << 30;
 
 /// The current document, or 404: there is none yet.
+///
+/// Once somebody else has written, it is what was current under this lease. Terraform reads again before it writes a state for the first
+/// time, takes what it finds for its own, writes that back and reports success: what it has made would be nowhere.
 pub(super) async fn read(door: &Door) -> Response<Body> {
     let _place = door.documents.acquire().await;
-    let ask = PullAsk { state: door.lease.state.clone(), view: View::Full, ..PullAsk::default() };
-    let mut document = Vec::new();
-    match door.client.pull(&ask, &mut document, |_| ()).await {
-        Ok(_) => {
-            let md5 = ContentMd5::of(&document).to_string();
-            let mut answer = Response::new(Body::from(document));
-            let headers = answer.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            headers.insert(CONTENT_MD5, md5.try_into().expect("base64 is visible ASCII"));
-            answer
+    match pull(door, Which::Current).await {
+        Ok((document, version)) if is_beyond(door, &version) => {
+            drop(document);
+            door.say(format!("error: {} has version {} of somebody else: the lease of this run is lost", door.lease.state, version.version));
+            read_as_known(door).await
+        }
+        Ok((document, version)) => {
+            door.see(Seen::Version(version.version));
+            found(document)
         }
         // Only this one: a client that is told of no state begins another.
-        Err(Error::NotFound(report)) if report.reason == "STATE_NOT_FOUND" => text(StatusCode::NOT_FOUND, report.message),
-        Err(error) => {
-            door.say(format!("error: {} was not read: {error}", door.lease.state));
-            text(status(&error), &error)
+        Err(Error::NotFound(report)) if report.reason == "STATE_NOT_FOUND" => {
+            door.see(Seen::Nothing);
+            text(StatusCode::NOT_FOUND, report.message)
         }
+        Err(error) => unread(door, &error),
     }
+}
+
+/// What the command has last been told is current.
+async fn read_as_known(door: &Door) -> Response<Body> {
+    let seen = *door.seen.lock().expect("nobody panics while holding it");
+    match seen {
+        None => text(StatusCode::CONFLICT, "the lease of this run is lost"),
+        Some(Seen::Nothing) => text(StatusCode::NOT_FOUND, "there was no state under this lease"),
+        Some(Seen::Version(number)) => match pull(door, Which::Version(number)).await {
+            Ok((document, _)) => found(document),
+            Err(error) => unread(door, &error),
+        },
+    }
+}
+
+async fn pull(door: &Door, which: Which) -> Result<(Vec<u8>, VersionInfo), Error> {
+    let ask = PullAsk { state: door.lease.state.clone(), which, view: View::Full, ..PullAsk::default() };
+    let mut document = Vec::new();
+    let info = door.client.pull(&ask, &mut document, |_| ()).await?;
+    Ok((document, info.version.unwrap_or_default()))
+}
+
+/// Whether a later lease wrote it, so that this one is over, whether that has been told or not. Two shared ones may live together.
+fn is_beyond(door: &Door, version: &VersionInfo) -> bool {
+    door.mode != Mode::Shared && version.token > door.lease.token.0
+}
+
+fn found(document: Vec<u8>) -> Response<Body> {
+    let md5 = ContentMd5::of(&document).to_string();
+    let mut answer = Response::new(Body::from(document));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_MD5, md5.try_into().expect("base64 is visible ASCII"));
+    answer
+}
+
+fn unread(door: &Door, error: &Error) -> Response<Body> {
+    door.say(format!("error: {} was not read: {error}", door.lease.state));
+    text(status(error), error)
 }
 
 /// A new version; or a draft, if the lease is lost.
@@ -101,11 +142,13 @@ fn right(door: &Door, id: Option<&str>) -> Result<Right, Box<Response<Body>>> {
     })
 }
 
-fn outcome(door: &Door, written: Result<Option<crate::pb::v1::VersionInfo>, Error>) -> Response<Body> {
+fn outcome(door: &Door, written: Result<Option<VersionInfo>, Error>) -> Response<Body> {
     let mut account = door.account.lock().expect("nobody panics while holding it");
     match written {
         Ok(version) => {
-            account.wrote(version.map_or(0, |version| version.version));
+            let number = version.map_or(0, |version| version.version);
+            account.wrote(number);
+            door.see(Seen::Version(number));
             text(StatusCode::OK, "written")
         }
         Err(error) => {

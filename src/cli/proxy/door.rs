@@ -53,6 +53,17 @@ pub(super) struct Door {
     pub(super) writing: tokio::sync::Mutex<()>,
     pub(super) documents: Semaphore,
     pub(super) account: Mutex<Account>,
+    /// What the command has last been told is current; `None`: nothing yet.
+    pub(super) seen: Mutex<Option<Seen>>,
+}
+
+/// What was current.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// No version.
+    Nothing,
+    /// The version of this number.
+    Version(u64),
 }
 
 impl Door {
@@ -69,7 +80,12 @@ impl Door {
             writing: tokio::sync::Mutex::new(()),
             documents: Semaphore::new(DOCUMENTS),
             account: Mutex::default(),
+            seen: Mutex::default(),
         }
+    }
+
+    pub(super) fn see(&self, seen: Seen) {
+        *self.seen.lock().expect("nobody panics while holding it") = Some(seen);
     }
 
     pub(super) fn say(&self, text: String) {
