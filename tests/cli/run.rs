@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::fake::{FENCE, FakeServer};
+use crate::fake::{FENCE, FakeServer, TOKEN};
 use crate::process::{end, finish};
 
 fn run<'a>(state: &'a str, more: &[&'a str], script: &'a str) -> Vec<&'a str> {
@@ -15,12 +15,27 @@ fn run<'a>(state: &'a str, more: &[&'a str], script: &'a str) -> Vec<&'a str> {
 #[test]
 fn command_finds_its_lease_and_its_exit_code_is_returned() {
     let server = FakeServer::start();
-    let script = "echo $LEASEHOLD_STATE $LEASEHOLD_SESSION $LEASEHOLD_FENCE $LEASEHOLD_SERVER; exit 9";
+    let script = "echo $LEASEHOLD_STATE $LEASEHOLD_SESSION $LEASEHOLD_FENCE; exit 9";
     let ended = end(&mut server.leasehold(&run("dev/app", &["--session", "ci-7"], script)));
     assert_eq!(ended.code, 9, "{}", ended.err);
-    assert_eq!(ended.out, format!("dev/app ci-7 {FENCE} {}\n", server.address()));
+    assert_eq!(ended.out, format!("dev/app ci-7 {FENCE}\n"));
     let releases = server.seen().releases;
     assert_eq!((releases.len(), releases[0].abandoned, releases[0].session.as_str()), (1, false, "ci-7"));
+}
+
+#[test]
+fn command_finds_an_address_on_loopback_and_not_the_token() {
+    let server = FakeServer::start();
+    let script = "env; test \"$LEASEHOLD_TOKEN\" = \"$TF_HTTP_PASSWORD\"";
+    let ended = end(&mut server.leasehold(&run("dev/app", &[], script)));
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(!ended.out.contains(TOKEN) && !ended.out.contains(server.address()), "{}", ended.out);
+    assert!(ended.out.contains("\nTF_HTTP_ADDRESS=http://127.0.0.1:"), "{}", ended.out);
+
+    let ended = end(&mut server.leasehold(&run("dev/app", &["--pass-token", "--no-http"], "env")));
+    assert!(ended.out.contains(&format!("\nLEASEHOLD_TOKEN={TOKEN}\n")), "{}", ended.out);
+    assert!(ended.out.contains(&format!("LEASEHOLD_SERVER={}\n", server.address())), "{}", ended.out);
+    assert!(!ended.out.contains("TF_HTTP_"), "{}", ended.out);
 }
 
 #[test]

@@ -114,9 +114,9 @@ pub(crate) fn note(text: impl AsRef<str>) {
     let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
 }
 
-/// Says that a refused document was kept, and what can be done with it.
+/// Says that a refused document was kept, and what can be done with it. `what` goes before the draft's name.
 pub(crate) fn tell_kept(what: &str, state: &str, draft: &str) {
-    note(format!("kept: {what}, but is draft {draft}"));
+    note(format!("kept: {what} {draft}"));
     note(format!("      leasehold state drafts diff {state} {draft}      what it would change"));
     note(format!("      leasehold state drafts promote {state} {draft}   make it the current version"));
     note(format!("      leasehold state drafts discard {state} {draft}   give it up"));

@@ -42,7 +42,7 @@ impl Account {
     pub(crate) fn tell(&self, state: &str, lost: bool) {
         match (&self.kept, self.written) {
             (Some(draft), _) => {
-                tell_kept("what the command wrote last did not become a version", state, draft);
+                tell_kept("what the command wrote last did not become a version; it is draft", state, draft);
                 note("      the command may have left the same in a file of its own, such as errored.tfstate");
             }
             (None, Some(version)) if lost => {

@@ -29,7 +29,10 @@ pub(super) async fn read(door: &Door) -> Response<Body> {
     match pull(door, Which::Current).await {
         Ok((document, version)) if is_beyond(door, &version) => {
             drop(document);
-            door.say(format!("error: {} has version {} of somebody else: the lease of this run is lost", door.lease.state, version.version));
+            door.say(format!(
+                "error: {} has version {} of somebody else: the lease of this run is lost",
+                door.lease.state, version.version
+            ));
             read_as_known(door).await
         }
         Ok((document, version)) => {

@@ -37,7 +37,7 @@ pub(crate) async fn push(context: &Context, flags: PushFlags) -> Result<(), Fail
     if let Err(Failure::Client(error)) = &pushed
         && let Some(draft) = error.draft()
     {
-        tell_kept("the document was not written", &flags.state, draft);
+        tell_kept("the document was not written, but kept as draft", &flags.state, draft);
     }
     let pushed = pushed?;
     warn(&pushed.warnings);

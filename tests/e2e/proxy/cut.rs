@@ -25,7 +25,9 @@ impl Relay {
                 let mut open = open.lock().unwrap();
                 let Some(wires) = open.as_mut() else { continue };
                 let Ok(far) = TcpStream::connect(&to) else { continue };
-                for (mut from, mut to) in [(&near, &far), (&far, &near)].map(|(a, b)| (a.try_clone().unwrap(), b.try_clone().unwrap())) {
+                for (mut from, mut to) in
+                    [(&near, &far), (&far, &near)].map(|(a, b)| (a.try_clone().unwrap(), b.try_clone().unwrap()))
+                {
                     std::thread::spawn(move || {
                         let _ = std::io::copy(&mut from, &mut to);
                         let _ = to.shutdown(std::net::Shutdown::Both);

@@ -63,7 +63,9 @@ impl Held {
         stream.set_read_timeout(Some(BOUND)).unwrap();
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let length = body.len();
-        let head = format!("{method} /{path}{rest} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n");
+        let head = format!(
+            "{method} /{path}{rest} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+        );
         stream.write_all(head.as_bytes()).unwrap();
         // Who refuses by the head alone does not read on.
         let _ = stream.write_all(body.as_bytes());

@@ -35,7 +35,9 @@ fn terraform_lives_its_whole_life_under_run() {
     let second = pulled(&server);
     assert_eq!((&second["lineage"], &second["outputs"]["name"]["value"]), (&first["lineage"], &"two".into()));
     assert!(run(&[], &["output", "-raw", "name"]).out.contains("two"));
-    assert!(run(&["--mode", "shared"], &["plan", "-input=false", "-var=name=two", "-detailed-exitcode"]).out.contains("No changes"));
+    assert!(
+        run(&["--mode", "shared"], &["plan", "-input=false", "-var=name=two", "-detailed-exitcode"]).out.contains("No changes")
+    );
     run(&[], &["destroy", "-auto-approve", "-input=false"]);
     let destroyed = pulled(&server);
     assert_eq!((&destroyed["resources"], &destroyed["lineage"]), (&serde_json::json!([]), &first["lineage"]));
@@ -72,7 +74,8 @@ fn two_applies_in_one_run_keep_apart_and_two_plans_go_together() {
     assert_eq!(held.ask("LOCK", "/lock", &info("p", "OperationTypePlan")).status, 200);
     let planned = project.terraform(&held.environment, &["plan", "-input=false"]);
     assert!(planned.code == 0 && planned.out.contains("No changes"), "{}{}", planned.out, planned.err);
-    let refused = project.terraform(&held.environment, &["apply", "-auto-approve", "-input=false", "-replace=terraform_data.slow"]);
+    let refused =
+        project.terraform(&held.environment, &["apply", "-auto-approve", "-input=false", "-replace=terraform_data.slow"]);
     assert!(refused.code != 0 && refused.err.contains("already locked: ID=p"), "{}{}", refused.out, refused.err);
     // What its user does then; the id is a junk one, as it often is.
     let forced = project.terraform(&held.environment, &["force-unlock", "-force", "junk"]);
@@ -107,7 +110,9 @@ fn commands_of_one_script_share_the_lease() {
     // Terraform sends the old serial; to go back is not what the lease is for.
     assert!(ended.out.contains("refused") && ended.err.contains("[SERIAL_NOT_HIGHER]"), "{}{}", ended.out, ended.err);
     assert_eq!(pulled(&server)["resources"], serde_json::json!([]));
-    let draft = server.ok(&["state", "drafts", "list", STATE, "--output", "json"]).json()[0]["draft"].as_str().unwrap().to_owned();
-    let (kept, pushed) = (server.ok(&["state", "pull", STATE, "--draft", &draft]).json(), std::fs::read(project.path("pulled")).unwrap());
+    let draft =
+        server.ok(&["state", "drafts", "list", STATE, "--output", "json"]).json()[0]["draft"].as_str().unwrap().to_owned();
+    let (kept, pushed) =
+        (server.ok(&["state", "pull", STATE, "--draft", &draft]).json(), std::fs::read(project.path("pulled")).unwrap());
     assert_eq!(kept["resources"], serde_json::from_slice::<Value>(&pushed).unwrap()["resources"]);
 }

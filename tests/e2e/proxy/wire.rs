@@ -88,7 +88,11 @@ fn writer_must_show_the_inner_lock_that_is_held() {
     assert_eq!(held.ask("UNLOCK", "/lock", &info("a", APPLY)).status, 200);
     let ended = held.end();
     assert_eq!(ended.code, 0, "the lease was never touched: {}", ended.err);
-    for told in ["another command of this run has the lock, with the id a", "forced unlock; the lease of this run stays", "taken away by a forced unlock"] {
+    for told in [
+        "another command of this run has the lock, with the id a",
+        "forced unlock; the lease of this run stays",
+        "taken away by a forced unlock",
+    ] {
         assert!(ended.err.contains(told), "{told}: {}", ended.err);
     }
     assert_eq!(server.ok(&["state", "pull", STATE]).out, document(2, "mine"));
