@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use super::error::Error;
 use super::secret::ApiToken;
@@ -32,7 +32,7 @@ impl Default for Settings {
     }
 }
 
-pub(crate) fn channel(settings: &Settings) -> Result<Channel, Error> {
+pub(crate) fn endpoint(settings: &Settings) -> Result<Endpoint, Error> {
     let (url, tls) = resolve(&settings.server)?;
     let mut endpoint = Endpoint::from_shared(url)
         .map_err(|_| bad_address(&settings.server))?
@@ -55,7 +55,7 @@ pub(crate) fn channel(settings: &Settings) -> Result<Channel, Error> {
             Error::caller("the CA certificates cannot be read").with_next("give a PEM file with the certificates to trust")
         })?;
     }
-    Ok(endpoint.connect_lazy())
+    Ok(endpoint)
 }
 
 /// The URL to connect to, and whether it takes TLS.

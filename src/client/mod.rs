@@ -40,7 +40,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
 pub use connect::{DEFAULT_SERVER, Settings};
@@ -63,6 +63,8 @@ const A_CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 #[derive(Clone)]
 pub struct Client {
     channel: Channel,
+    /// What the channel was made from, if it was made here.
+    endpoint: Option<Endpoint>,
     token: Option<Arc<ApiToken>>,
     patience: Duration,
 }
@@ -73,13 +75,21 @@ impl Client {
     /// # Errors
     /// [`Error::Caller`] if the address or the CA certificate cannot be understood.
     pub fn connect(settings: Settings) -> Result<Self, Error> {
-        let channel = connect::channel(&settings)?;
-        Ok(Self::over(channel, settings))
+        let endpoint = connect::endpoint(&settings)?;
+        let channel = endpoint.connect_lazy();
+        Ok(Self { endpoint: Some(endpoint), ..Self::over(channel, settings) })
     }
 
     /// The same over a channel that the caller has made; of the settings only token and patience are used.
     pub fn over(channel: Channel, settings: Settings) -> Self {
-        Self { channel, token: settings.token.map(Arc::new), patience: settings.patience.min(A_CENTURY) }
+        let token = settings.token.map(Arc::new);
+        Self { channel, endpoint: None, token, patience: settings.patience.min(A_CENTURY) }
+    }
+
+    /// The same client with a connection of its own, made anew; `None` if only the caller knows how.
+    fn reconnected(&self) -> Option<Self> {
+        let channel = self.endpoint.as_ref()?.connect_lazy();
+        Some(Self { channel, ..self.clone() })
     }
 
     /// A request that carries the principal's token, if there is one.

@@ -77,9 +77,9 @@ impl Default for Backoff {
     }
 }
 
-/// The duration, by chance up to a tenth shorter or longer.
-pub(crate) fn jittered(duration: Duration) -> Duration {
-    duration.mul_f64(0.9 + 0.2 * chance())
+/// The duration, by chance up to a tenth shorter.
+pub(crate) fn a_little_early(duration: Duration) -> Duration {
+    duration.mul_f64(0.9 + 0.1 * chance())
 }
 
 /// An even number in [0, 1).
@@ -128,11 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn jitter_stays_within_a_tenth() {
+    fn jitter_stays_within_a_tenth_and_is_never_late() {
         let whole = Duration::from_secs(10);
         for _ in 0..1000 {
-            let d = jittered(whole);
-            assert!(d >= Duration::from_secs(9) && d <= Duration::from_secs(11));
+            let d = a_little_early(whole);
+            assert!(d >= Duration::from_secs(9) && d <= whole);
         }
     }
 }

@@ -82,6 +82,14 @@ impl Held {
         line.trim_end().to_owned()
     }
 
+    /// Ends it without a word to the server.
+    pub(super) fn kill(mut self) -> Ended {
+        self.run.kill().unwrap();
+        let mut out = String::new();
+        self.lines.read_to_string(&mut out).unwrap();
+        Ended { out, ..finish(self.run) }
+    }
+
     pub(super) fn end(mut self) -> Ended {
         self.run.stdin.take().unwrap().write_all(b"end\n").unwrap();
         finish(self.run)
