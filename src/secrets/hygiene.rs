@@ -35,21 +35,28 @@ pub struct Hygiene {
 /// Does something that handles keys, and overwrites the stack that it has used: what crates for cryptography leave there is not theirs to wipe, and
 /// nobody else does. Of what is moved out, the copy that was moved is overwritten too.
 pub(super) fn scrubbed<T>(work: impl FnOnce() -> T) -> T {
+    scrubbed_to::<{ 64 << 10 }, T>(work)
+}
+
+/// The same for one use of a symmetric key, which does not reach so deep and is done a million times over.
+pub(super) fn scrubbed_use<T>(work: impl FnOnce() -> T) -> T {
+    scrubbed_to::<{ 16 << 10 }, T>(work)
+}
+
+/// `DEPTH`: more than what `work` takes of the stack.
+fn scrubbed_to<const DEPTH: usize, T>(work: impl FnOnce() -> T) -> T {
     #[inline(never)]
     fn below<T>(work: impl FnOnce() -> T) -> T {
         work()
     }
     #[inline(never)]
-    fn scrub() {
-        std::hint::black_box(&mut [0_u8; STACK]);
+    fn scrub<const DEPTH: usize>() {
+        std::hint::black_box(&mut [0_u8; DEPTH]);
     }
     let done = below(work);
-    scrub();
+    scrub::<DEPTH>();
     done
 }
-
-/// Deeper than what is called in [`scrubbed`] reaches.
-const STACK: usize = 64 << 10;
 
 /// Takes the measures, for the whole process and for good. Call it once, before the first key is read. Nothing here is worth refusing to start:
 /// what fails is for the log.

@@ -155,12 +155,30 @@ fn dump(gcore: &Path, server: &Server) -> Vec<u8> {
 fn found(keys: &[Key], dump: &[u8]) -> Vec<String> {
     let forms: Vec<(String, Vec<u8>)> = keys.iter().flat_map(forms).collect();
     let patterns = aho_corasick::AhoCorasick::new(forms.iter().map(|(_, bytes)| bytes)).unwrap();
-    let mut times = vec![0_usize; forms.len()];
+    let mut places = vec![Vec::new(); forms.len()];
     for hit in patterns.find_overlapping_iter(dump) {
-        times[hit.pattern().as_usize()] += 1;
+        places[hit.pattern().as_usize()].push(place(dump, hit.start() as u64));
     }
-    let told = forms.iter().zip(times).filter(|(_, times)| *times > 0);
-    told.map(|((form, _), times)| format!("{form}, {times} times")).collect()
+    let told = forms.iter().zip(places).filter(|(_, places)| !places.is_empty());
+    told.map(|((form, _), places)| format!("{form}: {}", places.join(", "))).collect()
+}
+
+/// What a place in the dump, an ELF file, was in the process: an address, or the registers of its threads.
+fn place(dump: &[u8], at: u64) -> String {
+    let number = |from: usize, size: usize| dump[from..from + size].iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
+    let (headers, count) = (number(32, 8), number(56, 2));
+    for header in (0..count).map(|n| usize::try_from(headers + n * 56).unwrap()) {
+        let (kind, from, address, size) =
+            (number(header, 4), number(header + 8, 8), number(header + 16, 8), number(header + 32, 8));
+        if (from..from + size).contains(&at) {
+            return if kind == 4 {
+                "registers".to_owned()
+            } else {
+                format!("{:#x} of {size:#x} at {address:#x}", address + at - from)
+            };
+        }
+    }
+    format!("byte {at}")
 }
 
 fn forms(key: &Key) -> Vec<(String, Vec<u8>)> {

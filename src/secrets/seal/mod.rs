@@ -14,12 +14,16 @@ pub mod skeleton;
 mod tests;
 pub mod value;
 
+use std::sync::Arc;
+
+use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use self::encoding::lp;
 use super::data_key::{DataKey, NoRandomness};
+use super::hygiene::scrubbed_use;
 use crate::domain::ids::{DataKeyId, DraftId, EnvironmentId, KeyedDigest, StateId, Version};
 
 /// The number of the suite: HKDF, HMAC-SHA256, XChaCha20-Poly1305, zstd and the encodings here. Part of all that is authenticated.
@@ -54,7 +58,7 @@ impl Holder {
 /// The keys of one state, derived once from its data key. No `Debug`; wiped on drop, and not moved about in memory before.
 pub struct SealingKeys {
     id: DataKeyId,
-    keys: Box<Keys>,
+    keys: Arc<Keys>,
 }
 
 #[derive(Default, Zeroize, ZeroizeOnDrop)]
@@ -70,8 +74,8 @@ impl SealingKeys {
     /// The keys that hang from this data key.
     #[must_use]
     pub fn derive(key: &DataKey) -> Self {
-        let mut keys = Box::<Keys>::default();
-        let Keys { encryption, nonce, skeleton, mac, digest } = keys.as_mut();
+        let mut keys = Arc::<Keys>::default();
+        let Keys { encryption, nonce, skeleton, mac, digest } = Arc::get_mut(&mut keys).expect("nobody else has it yet");
         for (purpose, derived) in [
             ("value-encryption", encryption),
             ("value-nonce", nonce),
@@ -122,6 +126,12 @@ pub enum SealError {
     Places,
 }
 
+/// The state that an HMAC begins with. It is as good as the key, but is not the key.
 fn hmac(key: &[u8; 32]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
+    scrubbed_use(|| Mac::new_from_slice(key).expect("HMAC takes keys of any length"))
+}
+
+/// Does something with a cipher, which holds its key by value: what has one is not moved, and lives on the stack no longer than this.
+fn with_cipher<T>(key: &[u8; 32], work: impl FnOnce(&XChaCha20Poly1305) -> T) -> T {
+    scrubbed_use(|| work(&XChaCha20Poly1305::new(key.into())))
 }

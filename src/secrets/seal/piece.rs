@@ -1,10 +1,12 @@
 //! One stored piece of a skeleton: u8 format (2) ‖ u8 part ‖ u32 pieces in all ‖ nonce ‖ ciphertext ‖ tag.
 
-use chacha20poly1305::{AeadInPlace, KeyInit, XChaCha20Poly1305};
+use std::sync::Arc;
+
+use chacha20poly1305::AeadInPlace;
 
 use super::encoding::{Reader, lp};
 use super::skeleton::{Body, PIECE};
-use super::{OpenError, SUITE, SealingKeys};
+use super::{Keys, OpenError, SUITE, SealingKeys, with_cipher};
 
 /// The skeleton format.
 pub(super) const FORMAT: u8 = 2;
@@ -25,9 +27,9 @@ pub(super) enum PartOf {
     Text = 2,
 }
 
-/// Locks and unlocks the pieces of one body. Wiped on drop.
+/// Locks and unlocks the pieces of one body. Openers that have one are moved about: it has no key by value, nor a cipher, which has.
 pub(super) struct Lock {
-    cipher: XChaCha20Poly1305,
+    keys: Arc<Keys>,
     bound: Vec<u8>,
     base: u64,
 }
@@ -40,7 +42,7 @@ impl Lock {
         lp(&mut bound, &[&body.binding.state.0]);
         body.holder.lp(&mut bound);
         let base = body.base.map_or(0, |version| version.0);
-        Self { cipher: XChaCha20Poly1305::new(&keys.keys.skeleton.into()), bound, base }
+        Self { keys: Arc::clone(&keys.keys), bound, base }
     }
 
     /// Completes a piece that holds its plaintext after [`BEFORE`] bytes of room.
@@ -50,10 +52,10 @@ impl Lock {
         piece[2..HEADER].copy_from_slice(&count.to_be_bytes());
         piece[HEADER..BEFORE].copy_from_slice(&nonce);
         let bound = self.associated(part, number, count);
-        let tag = self
-            .cipher
-            .encrypt_in_place_detached(&nonce.into(), &bound, &mut piece[BEFORE..])
-            .expect("a piece is far below the cipher's 256 GiB");
+        let tag = with_cipher(&self.keys.skeleton, |cipher| {
+            cipher.encrypt_in_place_detached(&nonce.into(), &bound, &mut piece[BEFORE..])
+        })
+        .expect("a piece is far below the cipher's 256 GiB");
         piece.extend_from_slice(&tag);
     }
 
@@ -74,9 +76,11 @@ impl Lock {
         }
         let (tag, end) = (*tag, piece.len() - AFTER);
         piece.truncate(end);
-        self.cipher
-            .decrypt_in_place_detached(&nonce.into(), &self.associated(part, number, count), &mut piece[BEFORE..], &tag.into())
-            .map_err(|_| OpenError)?;
+        let bound = self.associated(part, number, count);
+        with_cipher(&self.keys.skeleton, |cipher| {
+            cipher.decrypt_in_place_detached(&nonce.into(), &bound, &mut piece[BEFORE..], &tag.into())
+        })
+        .map_err(|_| OpenError)?;
         Ok((part, count))
     }
 

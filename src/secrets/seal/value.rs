@@ -1,13 +1,13 @@
 //! A token sealed by itself, bound to its place: the same token at the same place of the same state under the same data key gives the
 //! same bytes, and so one row for all versions; anything else gives others.
 
-use chacha20poly1305::{AeadInPlace, KeyInit, XChaCha20Poly1305};
+use chacha20poly1305::AeadInPlace;
 use hmac::Mac;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::encoding::lp;
-use super::{Binding, OpenError, SUITE, SealError, SealingKeys, hmac};
+use super::{Binding, OpenError, SUITE, SealError, SealingKeys, hmac, with_cipher};
 use crate::domain::ids::DataKeyId;
 use crate::secrets::hole::JsonType;
 use crate::secrets::path::Path;
@@ -41,9 +41,10 @@ pub fn seal_value(
     sealed.extend_from_slice(&length.to_be_bytes());
     sealed.extend_from_slice(token);
     sealed.resize(TAG + padded, 0);
-    let tag = cipher(keys)
-        .encrypt_in_place_detached(&nonce.into(), &context, &mut sealed[TAG..])
-        .expect("a token is far below the cipher's 256 GiB");
+    let tag = with_cipher(&keys.keys.encryption, |cipher| {
+        cipher.encrypt_in_place_detached(&nonce.into(), &context, &mut sealed[TAG..])
+    })
+    .expect("a token is far below the cipher's 256 GiB");
     sealed.extend_from_slice(&tag);
     Ok(sealed)
 }
@@ -63,7 +64,10 @@ pub fn open_value(
     let (encrypted, tag) = rest.split_last_chunk::<POLY1305>().ok_or(OpenError)?;
     let context = context(keys.id, binding, kind, path);
     let mut token = Zeroizing::new(encrypted.to_vec());
-    cipher(keys).decrypt_in_place_detached(&(*stored).into(), &context, &mut token, &(*tag).into()).map_err(|_| OpenError)?;
+    with_cipher(&keys.keys.encryption, |cipher| {
+        cipher.decrypt_in_place_detached(&(*stored).into(), &context, &mut token, &(*tag).into())
+    })
+    .map_err(|_| OpenError)?;
     unpad(&mut token)?;
     if bool::from(nonce(keys, &context, &token).as_slice().ct_eq(stored)) { Ok(token) } else { Err(OpenError) }
 }
@@ -129,8 +133,4 @@ fn unpad(padded_token: &mut Zeroizing<Vec<u8>>) -> Result<(), OpenError> {
     // What is left behind the end is wiped with the rest of the allocation.
     padded_token.truncate(length);
     Ok(())
-}
-
-fn cipher(keys: &SealingKeys) -> XChaCha20Poly1305 {
-    XChaCha20Poly1305::new(&keys.keys.encryption.into())
 }

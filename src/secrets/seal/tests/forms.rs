@@ -186,14 +186,15 @@ fn heads_of_many_holes_are_small() {
 #[test]
 fn keys_are_wiped_on_drop_and_differ_by_purpose() {
     fn wiped<T: ZeroizeOnDrop>(_: &T) {}
-    let mut keys = keys(1).keys;
+    let keys = keys(1).keys;
     wiped(keys.as_ref());
     let all = [keys.encryption, keys.nonce, keys.skeleton, keys.mac, keys.digest];
     for (n, key) in all.iter().enumerate() {
         assert!(all.iter().skip(n + 1).all(|other| other != key), "no. {n}");
     }
+    let mut keys = std::sync::Arc::into_inner(keys).unwrap();
     keys.zeroize();
-    let Keys { encryption, nonce, skeleton, mac, digest } = keys.as_ref();
+    let Keys { encryption, nonce, skeleton, mac, digest } = &keys;
     assert_eq!([*encryption, *nonce, *skeleton, *mac, *digest], [[0; 32]; 5]);
 }
 
