@@ -1,6 +1,10 @@
 //! Documents, a batch at a time, sealed again.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
 
 use super::reseal::{Track, seal_of, size_and_format};
 use super::runner::Run;
@@ -9,6 +13,7 @@ use crate::domain::ids::{BodyId, RequestId, StateId};
 use crate::domain::names::{EnvironmentName, StatePath};
 use crate::service::opening::body_of;
 use crate::service::pull::Meta;
+use crate::service::vault::Ring;
 use crate::service::{Error, Service};
 use crate::store::{Document, Query, Rows, WhichDocuments};
 
@@ -18,6 +23,9 @@ const BATCH: usize = 64;
 const BYTES: u64 = 16 << 20;
 /// How many new sealed values, about: each is a row that the store's one writer puts.
 const VALUES: usize = 1000;
+/// How many paths are worked on at once, so that none waits for what the store reads for another. It competes with the clients as so many of
+/// them would.
+const AT_ONCE: usize = 4;
 
 /// How far a walk over the documents of an environment is.
 pub(super) struct Pass {
@@ -40,6 +48,15 @@ impl Pass {
     fn is_lost(&self, meta: &Meta) -> bool {
         body_of(meta).ok().and_then(|body| self.failed.get(&body)).is_some_and(|times| *times > 1)
     }
+}
+
+/// What became of documents under one path.
+struct SealedPath<'r> {
+    documents: Vec<Resealed>,
+    /// The one that did not open, after the others.
+    broken: Option<&'r (StatePath, Meta)>,
+    /// There were too many new values for one batch.
+    full: bool,
 }
 
 /// The documents that are sealed again together.
@@ -99,44 +116,77 @@ impl Service {
 
     async fn seal_batch(&self, environment: &EnvironmentName, rows: &[(StatePath, Meta)], run: &mut Run) -> Result<Batch, Error> {
         let ring = self.ring(environment).await?;
-        let mut tracks: HashMap<StateId, Track> = HashMap::new();
+        let mut waiting = fitting(rows, run.pass.most).chunk_by(|(one, _), (other, _)| one == other);
+        let mut under_way = FuturesOrdered::new();
         let mut batch = Batch { documents: Vec::new(), taken: 0, broken: false };
-        let (mut bytes, mut values) = (0, 0);
-        for (path, meta) in rows {
-            let Some(seal) = seal_of(meta) else { continue };
-            let (size, _) = size_and_format(meta);
-            let full = batch.documents.len() >= run.pass.most || bytes + size > BYTES || values > VALUES;
-            if full && !batch.documents.is_empty() {
+        let mut values = 0;
+        loop {
+            while under_way.len() < AT_ONCE && values <= VALUES {
+                let Some(rows) = waiting.next() else { break };
+                under_way.push_back(self.seal_path(&ring, rows));
+            }
+            let Some(sealed) = under_way.next().await else { return Ok(batch) };
+            let sealed = sealed?;
+            values += sealed.documents.iter().map(|document| document.content.values.len()).sum::<usize>();
+            batch.taken += sealed.documents.len();
+            batch.documents.extend(sealed.documents);
+            if let Some((path, meta)) = sealed.broken {
+                let times = run.pass.failed.entry(body_of(meta)?).or_default();
+                *times += 1;
+                if *times > 1 {
+                    run.failures.push(place(environment, path, meta));
+                }
+                batch.broken = true;
+            }
+            if batch.broken || sealed.full {
                 return Ok(batch);
+            }
+        }
+    }
+
+    /// Documents under one path, one upon the other: those of one state share the values that they have in common.
+    async fn seal_path<'r>(&self, ring: &Arc<Ring>, rows: &'r [(StatePath, Meta)]) -> Result<SealedPath<'r>, Error> {
+        let mut tracks: HashMap<StateId, Track> = HashMap::new();
+        let (mut sealed, mut values) = (SealedPath { documents: Vec::new(), broken: None, full: false }, 0);
+        for row in rows {
+            let (path, meta) = row;
+            let Some(seal) = seal_of(meta) else { continue };
+            sealed.full = values > VALUES;
+            if sealed.full {
+                break;
             }
             let mut track = match tracks.remove(&seal.state) {
                 Some(track) => track,
-                None => self.track(&ring, seal.state).await?,
+                None => self.track(ring, seal.state).await?,
             };
-            match self.reseal(&ring, &mut track, path, meta).await {
+            match self.reseal(ring, &mut track, path, meta).await {
                 Ok(document) => {
                     values += document.content.values.len();
-                    batch.documents.push(document);
+                    sealed.documents.push(document);
                     tracks.insert(track.state(), track);
                 }
                 // Gone or moved since it was listed, or damaged. The track is not sound any more.
                 Err(Error::Internal | Error::Document(_)) => {
-                    let body = body_of(meta)?;
-                    let times = run.pass.failed.entry(body).or_default();
-                    *times += 1;
-                    if *times > 1 {
-                        run.failures.push(place(environment, path, meta));
-                    }
-                    batch.broken = true;
-                    return Ok(batch);
+                    sealed.broken = Some(row);
+                    break;
                 }
                 Err(error) => return Err(error),
             }
-            (bytes, batch.taken) = (bytes + size, batch.taken + 1);
             tokio::task::yield_now().await;
         }
-        Ok(batch)
+        Ok(sealed)
     }
+}
+
+/// As many documents as go into one batch, and at least one.
+fn fitting(rows: &[(StatePath, Meta)], most: usize) -> &[(StatePath, Meta)] {
+    let sizes = rows.iter().map(|(_, meta)| size_and_format(meta).0);
+    let sums = sizes.scan(0_u64, |sum, size| {
+        *sum = sum.saturating_add(size);
+        Some(*sum)
+    });
+    let fit = sums.take(most).take_while(|sum| *sum <= BYTES).count();
+    &rows[..fit.clamp(1, rows.len())]
 }
 
 pub(super) fn meta(document: Document) -> Meta {

@@ -1,5 +1,8 @@
 //! Keyrings, data keys and sealed values in the tables.
 
+#[cfg(test)]
+mod tests;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns::{Column, int, json, limit as bounded, parse};
@@ -186,7 +189,9 @@ pub(super) fn collect(connection: &Connection, name: i64, key: DataKeyId) -> Sql
     if gone.is_empty() {
         return Ok(());
     }
-    connection.prepare_cached("UPDATE ground SET collected = collected + 1 WHERE data_key = ?1")?.execute([key.0])?;
+    let sql = "UPDATE ground SET collected = collected + 1
+        WHERE state = (SELECT state FROM data_key WHERE id = ?1) AND data_key = ?1";
+    connection.prepare_cached(sql)?.execute([key.0])?;
     drop_rows(connection, key, gone)
 }
 
@@ -346,10 +351,10 @@ fn named(
     path: &StatePath,
     found: &mut Vec<(StatePath, Document)>,
 ) -> Sql<()> {
-    // Of a state that has no old key nothing needs to be looked at.
+    // Of a state that has no old key nothing needs to be looked at. The plus keeps SQLite from the index over all keys of the environment.
     let (condition, number) = match which {
         WhichDocuments::Before(epoch) => (
-            "data_key IN (SELECT id FROM data_key WHERE name = ?1 AND environment = (SELECT environment FROM name WHERE id = ?1) AND epoch < ?2)",
+            "data_key IN (SELECT id FROM data_key WHERE name = ?1 AND +environment = (SELECT environment FROM name WHERE id = ?1) AND epoch < ?2)",
             epoch,
         ),
         WhichDocuments::All | WhichDocuments::OtherRules(..) => ("?2 = ?2", 0),

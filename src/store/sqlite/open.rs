@@ -264,7 +264,7 @@ fn unsealed(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT EXISTS (SELECT 1 FROM environment)", [], |row| row.get(0))
 }
 
-fn migrate(connection: &mut Connection, fresh: [u8; 16]) -> rusqlite::Result<()> {
+pub(super) fn migrate(connection: &mut Connection, fresh: [u8; 16]) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let done: usize = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     for (n, migration) in MIGRATIONS.iter().enumerate().skip(done) {
