@@ -30,8 +30,7 @@ impl<'a> Value<'a> {
     /// The whole of a document.
     pub(crate) fn of(document: &'a [u8]) -> Result<Value<'a>, JsonError> {
         json::scan(document, &mut ())?;
-        let start = json::past_blank(document, 0);
-        Ok(Value(&document[start..value_end(document, start)]))
+        Ok(Value(document.trim_ascii()))
     }
 
     /// The value that starts at `at` of an accepted document.
@@ -176,6 +175,7 @@ fn value_end(document: &[u8], mut at: usize) -> usize {
                     b'"' => at = string_end(document, at) - 1,
                     b'{' | b'[' => open += 1,
                     b'}' | b']' => open -= 1,
+                    b'\n' => at = json::past_blank(document, at) - 1,
                     _ => {}
                 }
                 at += 1;

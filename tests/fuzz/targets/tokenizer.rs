@@ -1,6 +1,6 @@
 //! The reader of JSON against serde_json: it accepts nothing else, refuses more, and reads the same where both accept.
 
-use leasehold::domain::format::json::{Container, JsonErrorKind, Leaf, Span, Visitor, decode_string, scan};
+use leasehold::domain::format::json::{Container, JsonErrorKind, Leaf, Span, Visitor, decode_string, scan, scan_again};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,9 @@ pub(crate) fn run(data: &[u8]) {
             return;
         }
     }
+    let mut again = Ours { document: data, events: Vec::new(), deepest: 0 };
+    scan_again(data, &mut again).expect("it was accepted before");
+    assert_eq!(again.events, ours.events);
     let mut theirs = Vec::new();
     let mut reader = serde_json::Deserializer::from_str(text);
     // Numbers beyond f64 are none for them.
