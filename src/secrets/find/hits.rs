@@ -3,7 +3,7 @@
 use super::{
     pairs::Pairs,
     survey::Survey,
-    walk::{Frame, Pass, Place, Stack, walk},
+    walk::{Frame, Pass, Place, Stack, walk_again},
 };
 use crate::domain::format::{
     Format,
@@ -149,7 +149,7 @@ impl Sealed {
         let holes = Vec::with_capacity(self.list.len());
         let mut naming = Naming { survey, list: &self.list, holes, pairs: Pairs::new(survey, self.cursor(), coarse) };
         if !self.list.is_empty() {
-            walk(document, format, &mut naming)?;
+            walk_again(&survey.tape, document, format, &mut naming)?;
         }
         let Naming { mut holes, pairs, .. } = naming;
         number_repeated(&mut holes);

@@ -13,7 +13,7 @@ use super::{
     seeds::Seeds,
     shapes,
     survey::{Special, Survey},
-    walk::{Frame, Key, Pass, Place, Stack, text, walk},
+    walk::{Frame, Key, Pass, Place, Stack, text, walk_again},
 };
 use crate::domain::format::{
     Format,
@@ -317,7 +317,7 @@ impl<'a> Known<'a> {
             Search { format: Format::Json, rules: &[], before: &super::NOTHING, keeps: false, switches: self.search.switches };
         let mut inner = Known::new(said, &survey, &search, self.seeds, self.warnings, false);
         inner.nested = Some((level + 1, scope));
-        walk(said, Format::Json, &mut inner).ok()?;
+        walk_again(&survey.tape, said, Format::Json, &mut inner).ok()?;
         inner.hits.strongest()
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `survey` | checks the JSON; what has to be known of objects before their parts |
+//! | `survey` | checks the JSON, and records it for the passes below (`tape`); what has to be known of objects before their parts |
 //! | `known` | marks (`marks`), rules (`names`, `shapes`, `patterns`), places sealed before (`before`): hits and `seeds` |
 //! | `spread` | looks for the seeds (`index`) in all texts and what they encode (`decode`) |
 //! | `pairs` | keeps a value and the type beside it together |
@@ -26,6 +26,7 @@ mod seeds;
 mod shapes;
 mod spread;
 mod survey;
+mod tape;
 mod walk;
 
 use std::{collections::HashSet, sync::LazyLock};
@@ -36,7 +37,7 @@ use self::{
     seeds::Seeds,
     spread::{Everything, Spread},
     survey::Survey,
-    walk::walk,
+    walk::walk_again,
 };
 use super::hole::{Hole, JsonType, Reason};
 use super::path::{Path, StepKind};
@@ -169,7 +170,7 @@ fn attempt(document: &[u8], search: &Search<'_>, survey: &Survey, coarse: bool) 
     let mut warnings = Warnings::default();
     let mut seeds = Seeds::default();
     let mut known = Known::new(document, survey, search, &mut seeds, &mut warnings, coarse);
-    walk(document, search.format, &mut known)?;
+    walk_again(&survey.tape, document, search.format, &mut known)?;
     let known = known.hits;
     if known.is_too_many() {
         return Ok(None);
@@ -178,7 +179,7 @@ fn attempt(document: &[u8], search: &Search<'_>, survey: &Survey, coarse: bool) 
     let mut overflow = seeds.is_over() && search.switches.spread;
     if search.switches.spread && !seeds.is_empty() {
         let mut spread = Spread::new(document, survey, &seeds, &mut sealed, &mut warnings, coarse);
-        walk(document, search.format, &mut spread)?;
+        walk_again(&survey.tape, document, search.format, &mut spread)?;
         overflow |= spread.is_spent();
         let more = spread.hits;
         if more.is_too_many() {
@@ -188,7 +189,7 @@ fn attempt(document: &[u8], search: &Search<'_>, survey: &Survey, coarse: bool) 
     }
     if seeds.is_over() && search.switches.spread {
         let mut everything = Everything { hits: Hits::new(coarse) };
-        walk(document, search.format, &mut everything)?;
+        walk_again(&survey.tape, document, search.format, &mut everything)?;
         if everything.hits.is_too_many() {
             return Ok(None);
         }

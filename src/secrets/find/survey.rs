@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::{
     names,
     roles::{Role, SECRET, SIGNATURE},
+    tape::Tape,
     walk::{Frame, Pass, Place, Stack, Text, text, walk},
 };
 use crate::domain::format::{
@@ -69,6 +70,7 @@ pub(super) struct Survey {
     pulumi: Vec<Pulumi>,
     special: Vec<(u32, Special)>,
     open: Vec<Seen>,
+    pub(super) tape: Tape,
 }
 
 impl Survey {
@@ -78,7 +80,7 @@ impl Survey {
     /// It is not strict JSON.
     pub(super) fn of(document: &[u8], format: Format) -> Result<Self, JsonError> {
         let mut survey = Self::default();
-        walk(document, format, &mut survey)?;
+        survey.tape = walk(document, format, &mut survey)?;
         survey.resources.sort_unstable_by_key(|entry| entry.start);
         survey.instances.sort_unstable_by_key(|entry| entry.start);
         survey.pulumi.sort_unstable_by_key(|entry| entry.start);

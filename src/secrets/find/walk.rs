@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::{
     roles::{Role, SIGNATURE},
     survey::Survey,
+    tape::{Recording, Tape},
 };
 use crate::domain::format::{
     Format,
@@ -93,10 +94,17 @@ pub(super) trait Pass {
     fn end(&mut self, _stack: &Stack<'_>, _frame: Frame, _whole: Span) {}
 }
 
-/// Shows the document to the pass.
-pub(super) fn walk(document: &[u8], format: Format, pass: &mut impl Pass) -> Result<(), JsonError> {
-    let stack = Stack { document, format, frames: Vec::with_capacity(16), key: None };
-    json::scan(document, &mut Walk { stack, pass })
+/// Shows the document to the first of its passes, and records it for the others.
+pub(super) fn walk(document: &[u8], format: Format, pass: &mut impl Pass) -> Result<Tape, JsonError> {
+    let mut tape = Tape::of(document);
+    let visitor = Walk { stack: Stack::over(document, format), pass };
+    json::scan(document, &mut Recording { tape: &mut tape, visitor })?;
+    Ok(tape)
+}
+
+/// Shows it to one that comes after [`walk`].
+pub(super) fn walk_again(tape: &Tape, document: &[u8], format: Format, pass: &mut impl Pass) -> Result<(), JsonError> {
+    tape.play(document, &mut Walk { stack: Stack::over(document, format), pass })
 }
 
 struct Walk<'a, P> {
@@ -125,6 +133,12 @@ impl<P: Pass> Visitor for Walk<'_, P> {
     fn end(&mut self, _kind: Container, whole: Span, _depth: u8) {
         let frame = self.stack.frames.pop().expect("only an open container ends");
         self.pass.end(&self.stack, frame, whole);
+    }
+}
+
+impl<'a> Stack<'a> {
+    fn over(document: &'a [u8], format: Format) -> Self {
+        Self { document, format, frames: Vec::with_capacity(16), key: None }
     }
 }
 
