@@ -13,6 +13,7 @@ use crate::secrets::operational::{OperationKeys, ServerKey};
 use crate::store::{Query, Rows, Store};
 
 pub mod acquire;
+mod crew;
 pub mod drafts;
 pub mod environments;
 mod error;

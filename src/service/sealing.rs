@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use zeroize::Zeroizing;
 
 use super::vault::Ring;
-use super::{Error, Service, random};
+use super::{Error, Service, crew, random};
 use crate::domain::document::{Content, Expect, VersionMeta};
 use crate::domain::format::{Format, FormatError, Inspected, inspect};
 use crate::domain::ids::{BodyId, DataKeyId, DraftId, KeyedDigest, StateId, Token, Version};
@@ -69,6 +69,9 @@ const STAGED_AT_ONCE: usize = 8;
 
 /// Below this, moving to another thread costs more than it gains.
 const SMALL: usize = 64 << 10;
+
+/// From here on, a second thread gains more than it costs.
+const LARGE: usize = 1 << 20;
 
 impl Service {
     /// Seals a document.
@@ -201,11 +204,18 @@ pub(super) struct Found {
 impl Work {
     pub(super) fn find(&self, wanted: Option<Format>) -> Result<Found, Error> {
         let document = self.document.as_slice();
-        let inspected = inspect(document, wanted)?;
+        // Without a format that is asked for, the document has to be looked at before it is searched.
+        let inspected = match wanted {
+            Some(_) => None,
+            None => Some(inspect(document, None)?),
+        };
+        let format = inspected.as_ref().map(|inspected| inspected.format).or(wanted).unwrap_or(Format::Opaque);
         let none = HashSet::new();
         let before = self.before.as_ref().map_or_else(|| none, |before| before.places.keys().cloned().collect());
-        let search = Search::new(inspected.format, self.ring.keyring.rules.rules(), &before).keeping(self.history);
-        let found = find::find(document, &search).map_err(FormatError::NotJson)?;
+        let search = Search::new(format, self.ring.keyring.rules.rules(), &before).keeping(self.history);
+        let look = || (inspected.map_or_else(|| inspect(document, wanted), Ok), self.digests(document));
+        let ((inspected, (digest, head_digest)), found) = both(document.len(), look, || find::find(document, &search));
+        let (inspected, found) = (inspected?, found.map_err(FormatError::NotJson)?);
         let parts = cut(document, &found.holes).map_err(unsealable)?;
         let seal = |(hole, token): (&Hole, &crate::secrets::seal::cut::Token<'_>)| {
             seal_value(&self.keys, &self.binding, hole.kind, &hole.path, token.bytes)
@@ -219,8 +229,8 @@ impl Work {
             all_masked: parts.tokens.iter().zip(&masks).all(|(token, mask)| token.bytes == *mask),
             tags: values.iter().map(|value| tag(value)).collect(),
             values,
-            digest: self.keys.document_digest(document),
-            head_digest: self.head_keys.as_ref().map(|keys| keys.document_digest(document)),
+            digest,
+            head_digest,
             inspected,
             holes: found.holes,
             warnings: found.warnings,
@@ -239,6 +249,11 @@ impl Work {
         let found = find::find(&self.document, &Search::new(format, &[], &places)).map_err(FormatError::NotJson)?;
         let mut were = found.holes.iter().filter(|hole| before.places.contains_key(&hole.path));
         Ok(were.any(|hole| redacted::has_mark(hole.span.of(&self.document))))
+    }
+
+    /// Under the key to be, and under that of the current version if it is another.
+    fn digests(&self, document: &[u8]) -> (KeyedDigest, Option<KeyedDigest>) {
+        (self.keys.document_digest(document), self.head_keys.as_ref().map(|keys| keys.document_digest(document)))
     }
 
     pub(super) fn finish(
@@ -270,9 +285,11 @@ impl Work {
         };
         let encoded = head.encode();
         let bound = |holder| KeyedDigest(mac(&self.keys, &subject(holder), &encoded, &found.values, &parts.text));
-        let (as_version, as_draft) = (bound(Holder::Version(place.version)), bound(Holder::Draft(place.draft)));
+        let bind = || (bound(Holder::Version(place.version)), bound(Holder::Draft(place.draft)));
         let body = Body { binding: self.binding, holder: Holder::Version(place.version), base: None };
-        let pieces = seal_skeleton(&self.keys, &body, &head, &parts.text).map_err(unsealable)?;
+        let ((as_version, as_draft), pieces) =
+            both(self.document.len(), bind, || seal_skeleton(&self.keys, &body, &head, &parts.text));
+        let pieces = pieces.map_err(unsealable)?;
         let seal = SealMeta {
             state: place.state,
             version: place.version,
@@ -332,10 +349,19 @@ pub(super) async fn run<T: Send + 'static>(
     size: usize,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    if size <= SMALL {
-        return work();
+    if size <= SMALL { work() } else { crew::run(work).await? }
+}
+
+/// Does two things to a document, at once if it is large: digests take a third of the time of what goes on beside them.
+fn both<A: Send, B>(size: usize, beside: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+    if size <= LARGE {
+        return (beside(), here());
     }
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(&error.to_string()))?
+    std::thread::scope(|scope| {
+        let beside = scope.spawn(beside);
+        let here = here();
+        (beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), here)
+    })
 }
 
 fn masks(holes: &[Hole], parts: &Cut<'_>) -> Vec<&'static [u8]> {
