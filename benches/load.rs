@@ -1,5 +1,5 @@
 //! Loads a server of this build with the unit of work that its peers are measured on, and prints one line per run:
-//! `leasehold op clients=… size_bytes=… ops_per_s=… p50_us=… p99_us=… max_us=… fdatasync_per_call=…`.
+//! `leasehold op clients=… size_bytes=… ops_per_s=… p50_us=… p99_us=… max_us=… server_cpu_us=… fdatasync_per_call=…`.
 //!
 //! One operation is
 //! - `noop`: the cheapest call that the server answers (its health), the ceiling for everything else;
@@ -104,7 +104,7 @@ async fn run(server: &Server, op: Op, clients: usize, length: Duration) -> f64 {
     for n in 0..clients {
         all.push(Client::new(server, n, op).await);
     }
-    let syncs = server.syncs();
+    let (syncs, cpu) = (server.syncs(), server.cpu());
     let start = Instant::now();
     let end = start + length;
     let tasks: Vec<_> = all
@@ -134,8 +134,11 @@ async fn run(server: &Server, op: Op, clients: usize, length: Duration) -> f64 {
         }
         _ => String::new(),
     };
+    let cpu = cpu.zip(server.cpu()).map_or_else(String::new, |(before, after)| {
+        format!(" server_cpu_us={:.0}", (after - before).as_micros() as f64 / latency.len() as f64)
+    });
     println!(
-        "leasehold {} clients={clients} size_bytes={size} ops_per_s={rate:.0} p50_us={} p99_us={} max_us={}{per_call}",
+        "leasehold {} clients={clients} size_bytes={size} ops_per_s={rate:.0} p50_us={} p99_us={} max_us={}{cpu}{per_call}",
         op.name(),
         latency.value_at_quantile(0.5),
         latency.value_at_quantile(0.99),

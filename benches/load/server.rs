@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
@@ -60,6 +60,13 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() << 10
+    }
+
+    /// How much time the server has spent on processors: tells more than rates while others use the machine. None outside of Linux.
+    pub(super) fn cpu(&self) -> Option<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        let ticks: Vec<u64> = stat.rsplit(')').next()?.split(' ').skip(12).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
+        Some(Duration::from_millis(10 * ticks.iter().sum::<u64>()))
     }
 
     /// Median and 99th percentile of overwriting 4 KiB and fdatasync on the server's disk, in microseconds.
