@@ -10,7 +10,12 @@
 //! The others hold the frame of the text, or of the difference to the text of another version. Frames are zstd with checksum. The exact
 //! size of the document is never compressed: it would show in the size of the piece.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
+
+use zstd::stream::raw::CParameter;
+use zstd::stream::write::Encoder;
+use zstd::zstd_safe::CCtx;
 
 use super::head::{FIXED, Head, MAX_PATHS};
 use super::piece::{AFTER, BEFORE, Lock, NONCE, PartOf};
@@ -102,15 +107,23 @@ fn pack(parts: &[&[u8]], size: usize) -> Vec<u8> {
     compress(Vec::with_capacity(64 + size / 8), parts, size)
 }
 
+thread_local! {
+    /// To make a context takes longer than to compress a small document: it asks the processor what it can do, and a virtual one has to ask
+    /// its host.
+    static CONTEXT: RefCell<CCtx<'static>> = RefCell::new(CCtx::create());
+}
+
 fn compress<W: Write>(out: W, parts: &[&[u8]], size: usize) -> W {
-    let mut encoder = zstd::stream::write::Encoder::new(out, LEVEL).expect("the level is valid");
-    let set = encoder.include_checksum(true).and_then(|()| encoder.set_pledged_src_size(Some(size as u64)));
-    set.expect("parameters of a fresh encoder");
-    parts
-        .iter()
-        .try_for_each(|part| encoder.write_all(part))
-        .and_then(|()| encoder.finish())
-        .expect("writing to memory does not fail")
+    CONTEXT.with_borrow_mut(|context| {
+        let mut encoder = Encoder::with_context(out, context);
+        let set = encoder
+            .set_parameter(CParameter::CompressionLevel(LEVEL))
+            .and_then(|()| encoder.include_checksum(true))
+            .and_then(|()| encoder.set_pledged_src_size(Some(size as u64)));
+        set.expect("parameters of a frame that has not begun");
+        let written = parts.iter().try_for_each(|part| encoder.write_all(part)).and_then(|()| encoder.finish());
+        written.expect("writing to memory does not fail")
+    })
 }
 
 /// Cuts what is written into pieces, with room before for what [`Lock::close`] adds.
