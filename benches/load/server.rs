@@ -65,7 +65,8 @@ impl Server {
     /// How much time the server has spent on processors: tells more than rates while others use the machine. None outside of Linux.
     pub(super) fn cpu(&self) -> Option<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
-        let ticks: Vec<u64> = stat.rsplit(')').next()?.split(' ').skip(12).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
+        let ticks: Vec<u64> =
+            stat.rsplit(')').next()?.split(' ').skip(12).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
         Some(Duration::from_millis(10 * ticks.iter().sum::<u64>()))
     }
 
