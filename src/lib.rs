@@ -11,7 +11,7 @@
 //!
 //! | module | what it is | where to add things |
 //! |---|---|---|
-//! | [`backend`] | the `http` backend's wire as real Terraform and OpenTofu speak it: lock info, ids, MD5; pure; known to `serve` and `cli` | what a stock client sends |
+//! | [`backend`] | the `http` backend's wire as real Terraform and OpenTofu speak it: lock info, ids, MD5; pure; known to `serve`, `client` and `cli` | what a stock client sends |
 //! | [`domain`] | the rules, pure: no I/O, clock or randomness | a rule, an invariant, a format |
 //! | [`secrets`] | finding, sealing, opening and showing secrets; the only place that names the age crate | a rule of finding, an algorithm, a key source |
 //! | [`store`] | one narrow trait, `submit(Command) → Reply`, and its engines | an engine, a migration |

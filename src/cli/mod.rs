@@ -17,7 +17,6 @@ mod output;
 mod progress;
 mod proxy;
 mod recover;
-mod replacement;
 mod run;
 mod serve;
 mod settings;

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::failure::Failure;
 use super::flags::unseal::UnsealFlags;
 use super::output::note;
-use super::replacement::Replacement;
+use crate::client::Replacement;
 use crate::secrets::hygiene;
 use crate::secrets::identities::Identities;
 use crate::secrets::view::sealed::{Fields, Trust, UnsealError, unseal};

@@ -9,3 +9,9 @@ use tokio::time::Instant;
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
+
+/// The wall-clock time, in the form in which lock info has it, for people who look at a lock.
+#[allow(clippy::disallowed_methods, reason = "it decides nothing; other servers ask for it")]
+pub(crate) fn stamp() -> String {
+    humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
+}

@@ -89,6 +89,18 @@ impl Error {
         Self::Caller(Report::new(Code::InvalidArgument, message))
     }
 
+    pub(crate) fn denied(message: impl Into<String>) -> Self {
+        Self::Denied(Report::new(Code::PermissionDenied, message))
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::NotFound(Report::new(Code::NotFound, message))
+    }
+
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::Conflict(Report::new(Code::AlreadyExists, message))
+    }
+
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::Unavailable(
             Report::new(Code::Unavailable, message).next("check the address and that the server runs, then try again"),

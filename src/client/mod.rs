@@ -27,10 +27,13 @@ mod health;
 mod keys;
 mod lease;
 mod relay;
+mod remote;
+mod replacement;
 mod retry;
 mod secret;
 mod server;
 mod state;
+mod transfer;
 mod watch;
 
 #[cfg(test)]
@@ -47,8 +50,13 @@ pub use connect::{DEFAULT_SERVER, Settings};
 pub use error::{Error, Report};
 pub use keys::RecipientsAsk;
 pub use lease::{Ask, FencingToken, Grant, Lease, LeaseRef, Loss, State, View};
+pub use remote::{Lock, Locked, Remote, RemoteLock, RemoteSettings, same_origin};
+pub(crate) use replacement::Replacement;
 pub use secret::{ApiToken, LeaseSecret};
 pub use state::{DiffSides, Progress, PullAsk, PushAsk, Source, Which, WriteAsk};
+pub use transfer::{
+    Document, ExportAsk, Found, Header, ImportAsk, Leave, Leaving, Phase, Step, Verdict, Written, local, refusal, remove_stale,
+};
 pub use watch::{WatchItem, Watcher};
 
 use retry::{ATTEMPT, Policy, retry};

@@ -5,8 +5,7 @@ use crate::cli::failure::Failure;
 use crate::cli::flags::state::{OutputsFlags, PullFlags, ViewFlag};
 use crate::cli::output::note;
 use crate::cli::progress::Bar;
-use crate::cli::replacement::Replacement;
-use crate::client::{PullAsk, Which};
+use crate::client::{PullAsk, Replacement, Which};
 use crate::pb::v1::{PullInfo, View};
 
 pub(crate) async fn pull(context: &Context, flags: PullFlags) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ mod tests;
 pub use calls::{DiffSides, WriteAsk};
 pub use pull::PullAsk;
 pub use push::PushAsk;
+pub(super) use source::Opened;
 pub use source::Source;
 
 /// The largest piece of a document in one message.

@@ -54,7 +54,7 @@ impl Source {
     }
 
     /// From the beginning; `None` if it was read before and cannot be read again.
-    pub(super) async fn open(&self) -> Result<Option<Opened>, Error> {
+    pub(in crate::client) async fn open(&self) -> Result<Option<Opened>, Error> {
         Ok(match &self.kind {
             Kind::Bytes(document) => Some(Opened::Bytes(document.clone())),
             Kind::File(path) => {
@@ -66,14 +66,14 @@ impl Source {
     }
 }
 
-pub(super) enum Opened {
+pub(in crate::client) enum Opened {
     Bytes(Bytes),
     Reader(Box<dyn AsyncRead + Send + Unpin>),
 }
 
 impl Opened {
     /// The next piece; empty at the end.
-    pub(super) async fn next(&mut self) -> Result<Bytes, Error> {
+    pub(in crate::client) async fn next(&mut self) -> Result<Bytes, Error> {
         match self {
             Self::Bytes(rest) => Ok(rest.split_to(rest.len().min(CHUNK))),
             Self::Reader(reader) => {

@@ -10,7 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("service", &["store", "secrets", "domain"]),
     ("serve", &["service", "domain", "pb", "backend"]),
-    ("client", &["pb"]),
+    ("client", &["pb", "backend"]),
     ("cli", &["client", "pb", "serve", "service", "store", "secrets", "domain", "backend"]),
     ("pb", &[]),
     ("main", &["cli"]),
