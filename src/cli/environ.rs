@@ -25,8 +25,19 @@ pub(crate) struct Environ {
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) log: Option<String>,
     pub(crate) labels: Labels,
+    /// What Terraform reads for its `http` backend.
+    pub(crate) http: HttpEnviron,
     /// The lease of the `run` around this process.
     pub(crate) around: Option<Around>,
+}
+
+/// Credentials for another `http` backend, under the names that Terraform gives them.
+pub(crate) struct HttpEnviron {
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Zeroizing<String>>,
+    pub(crate) ca: Option<String>,
+    pub(crate) certificate: Option<String>,
+    pub(crate) key: Option<Zeroizing<String>>,
 }
 
 /// A lease that somebody else keeps alive for this process.
@@ -65,6 +76,13 @@ impl Environ {
                 run_url,
                 commit: first(&["LEASEHOLD_COMMIT", "GITHUB_SHA", "CI_COMMIT_SHA"]),
                 ..Labels::default()
+            },
+            http: HttpEnviron {
+                username: text("TF_HTTP_USERNAME"),
+                password: text("TF_HTTP_PASSWORD").map(Zeroizing::new),
+                ca: text("TF_HTTP_CLIENT_CA_CERTIFICATE_PEM"),
+                certificate: text("TF_HTTP_CLIENT_CERTIFICATE_PEM"),
+                key: text("TF_HTTP_CLIENT_PRIVATE_KEY_PEM").map(Zeroizing::new),
             },
             around: around(text(STATE), text(SESSION), text(FENCE)),
         }

@@ -43,11 +43,14 @@ pub(crate) async fn under_lease<T>(
     flags: &LeaseFlags,
     write: impl AsyncFnOnce(&LeaseRef) -> Result<T, Error>,
 ) -> Result<T, Failure> {
+    let mut signals = Signals::install()?;
     if let Some(lease) = held(context, state, flags.session.as_ref().zip(flags.token)) {
-        return Ok(write(&lease).await?);
+        return tokio::select! {
+            done = write(&lease) => Ok(done?),
+            failure = signals.interrupted() => Err(failure),
+        };
     }
     let ask = Ask { wait: flags.wait, labels: context.environ.labels.clone(), ..Ask::exclusive(state, new_session()) };
-    let mut signals = Signals::install()?;
     let lease = context.client.keep(acquire(context, &ask, &mut signals).await?);
     let done = tokio::select! {
         done = write(lease.reference()) => done.map_err(Failure::from),

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::client::Progress;
+use crate::client::{Phase, Progress};
 use crate::pb::v1::{KeyPhase, KeyStep};
 
 /// Transfers below this are over before anybody could read a bar.
@@ -39,6 +39,28 @@ impl Drop for Bar {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// A bar for a document that is sent and then read back.
+#[derive(Default)]
+pub(crate) struct Moving {
+    bar: Option<Bar>,
+}
+
+impl Moving {
+    pub(crate) fn phase(&mut self, phase: Phase) {
+        match phase {
+            Phase::Moving(progress) => self.show("copying", progress),
+            Phase::Checking(progress) => self.show("comparing", progress),
+        }
+    }
+
+    pub(crate) fn show(&mut self, verb: &'static str, progress: Progress) {
+        if self.bar.as_ref().is_some_and(|bar| bar.verb != verb) {
+            self.bar = None;
+        }
+        self.bar.get_or_insert_with(|| Bar::new(verb)).show(progress);
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Connection {
     pub(crate) server: String,
     pub(crate) token: TokenSource,
     pub(crate) ca_file: Option<PathBuf>,
-    patience: std::time::Duration,
+    pub(crate) patience: std::time::Duration,
 }
 
 /// Where the token comes from.
@@ -58,7 +58,8 @@ impl Connection {
 }
 
 impl TokenSource {
-    fn read(&self) -> Result<Option<Zeroizing<String>>, Failure> {
+    /// The token, from wherever it is.
+    pub(crate) fn read(&self) -> Result<Option<Zeroizing<String>>, Failure> {
         match self {
             Self::None => Ok(None),
             Self::Environment(token) => Ok(Some(token.clone())),

@@ -5,6 +5,7 @@
 mod completions;
 mod doctor;
 mod fake;
+mod import;
 mod json;
 mod lease_break;
 mod locking;

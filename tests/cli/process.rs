@@ -10,6 +10,9 @@ pub(crate) fn leasehold(args: &[&str]) -> Command {
     for name in ["SERVER", "TOKEN", "TOKEN_FILE", "CA_FILE", "STATE", "SESSION", "FENCE", "LOG"] {
         command.env_remove(format!("LEASEHOLD_{name}"));
     }
+    for name in ["USERNAME", "PASSWORD", "CLIENT_CA_CERTIFICATE_PEM", "CLIENT_CERTIFICATE_PEM", "CLIENT_PRIVATE_KEY_PEM"] {
+        command.env_remove(format!("TF_HTTP_{name}"));
+    }
     command
 }
 

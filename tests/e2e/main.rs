@@ -27,6 +27,7 @@ mod start_refused;
 mod stopped_holder;
 mod terraform;
 mod terraform_views;
+mod transfer;
 mod unclear_commit;
 mod waiters;
 mod watching;

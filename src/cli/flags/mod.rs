@@ -7,6 +7,7 @@ pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod server;
 pub(crate) mod state;
+pub(crate) mod transfer;
 pub(crate) mod unseal;
 
 use std::path::PathBuf;

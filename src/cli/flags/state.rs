@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::transfer::{ExportFlags, ImportFlags};
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum StateCommand {
     /// List states with their current versions
@@ -69,6 +71,10 @@ pub(crate) enum StateCommand {
     /// Refused writes that were kept
     #[command(subcommand)]
     Drafts(DraftsCommand),
+    /// Take over states from files, folders of workspaces, or another `http` backend
+    Import(ImportFlags),
+    /// Write states to a file or a folder of workspaces
+    Export(ExportFlags),
     /// Write a version without content; history, lock and numbers go on
     Delete {
         /// ENV/PATH

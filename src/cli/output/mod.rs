@@ -8,6 +8,7 @@ mod events;
 mod keys;
 mod leases;
 mod states;
+mod transfer;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, UNIX_EPOCH};
@@ -20,6 +21,7 @@ use super::flags::OutputFormat;
 
 pub(crate) use keys::outcome;
 pub(crate) use leases::{behind, granted, who};
+pub(crate) use transfer::{Arrived, Left};
 
 /// Something that can be shown in a row, by itself, and to a program.
 pub(crate) trait Show {

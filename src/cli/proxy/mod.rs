@@ -25,6 +25,8 @@ use door::Door;
 
 /// The user of the basic authentication; only the key counts.
 const USER: &str = "leasehold";
+/// How the key of a run begins.
+const KEY: &str = "lr_";
 
 /// The loopback address, as long as this lives.
 pub(crate) struct Proxy {
@@ -88,11 +90,16 @@ impl Drop for Proxy {
     }
 }
 
+/// Whether a password is the key of a `run`, which opens nothing but the address on loopback that it serves.
+pub(crate) fn is_key_of_run(password: &str) -> bool {
+    password.starts_with(KEY)
+}
+
 /// 256 random bits.
 fn new_key() -> Zeroizing<String> {
     let mut bits = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *bits).expect("the operating system has random bits");
-    let mut key = Zeroizing::new(String::from("lr_"));
+    let mut key = Zeroizing::new(String::from(KEY));
     for byte in bits.iter() {
         key.push_str(&format!("{byte:02x}"));
     }

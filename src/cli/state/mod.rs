@@ -1,8 +1,11 @@
 //! `state`.
 
 mod drafts;
+mod export;
+mod import;
 mod pull;
 mod push;
+mod remote;
 
 use super::context::Context;
 use super::failure::Failure;
@@ -32,6 +35,8 @@ pub(crate) async fn state(context: &Context, command: StateCommand) -> Result<()
             let version = under_lease(context, &state, &lease, async |lease| client.rollback(lease, to, &ask).await).await?;
             out.one::<VersionInfo>(&version)
         }
+        StateCommand::Import(flags) => import::import(context, flags).await,
+        StateCommand::Export(flags) => export::export(context, flags).await,
         StateCommand::Drafts(command) => drafts::drafts(context, command).await,
         StateCommand::Delete { state, yes, expect, lease } => {
             insist(yes, &format!("delete {state}?"))?;

@@ -45,7 +45,7 @@ pub(crate) async fn push(context: &Context, flags: PushFlags) -> Result<(), Fail
 }
 
 /// What could not be sealed as it should. Places are named, and never what stands there.
-fn warn(warnings: &[Warning]) {
+pub(super) fn warn(warnings: &[Warning]) {
     const SHOWN: usize = 20;
     for warning in warnings.iter().take(SHOWN) {
         note(format!("warning: {}: {} [{}]", warning.place, warning.message, warning.code));
