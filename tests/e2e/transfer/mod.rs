@@ -1,5 +1,6 @@
 //! States that move in from files, folders and other `http` backends, and back out.
 
+mod docs;
 mod door;
 mod files;
 mod folder;
