@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 /// The most bytes of lock info that are read. What real clients send has a few hundred.
 pub const MAX_LOCK_INFO: usize = 64 * 1024;
 
+/// The most bytes of an id with words behind it: what tells who holds a lock to clients that print nothing else, and what is pasted back.
+pub const MAX_TOLD_ID: usize = 512;
+
 const MAX_ID: usize = 128;
 const MAX_TEXT: usize = 256;
 const MAX_INFO: usize = 1024;
@@ -15,7 +18,8 @@ const MAX_INFO: usize = 1024;
 /// Who locks, for what. Every text is without control characters and bounded: people read them in somebody else's terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LockInfo {
-    /// The lock's id: 1 to 128 bytes without control characters. A UUID from Terraform, a number from some migrations.
+    /// The lock's id: 1 to 128 bytes without control characters, perhaps with words behind it, up to [`MAX_TOLD_ID`]. A UUID from Terraform, a
+    /// number from some migrations.
     pub id: String,
     /// What is going on, such as `OperationTypeApply`; free text otherwise. See [`LockInfo::kind`].
     pub operation: String,
@@ -94,7 +98,8 @@ impl LockInfo {
         }
         let object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| LockInfoError::NotAnObject)?;
         let id = text(&object, "ID").filter(|id| !id.is_empty()).ok_or(LockInfoError::NoId)?;
-        if id.len() > MAX_ID || id.contains(char::is_control) {
+        let word = id.split(' ').next().unwrap_or_default();
+        if word.len() > MAX_ID || id.len() > MAX_TOLD_ID || id.contains(char::is_control) {
             return Err(LockInfoError::BadId);
         }
         let short = |name, most| text(&object, name).map(|text| readable(text, most));
@@ -262,6 +267,7 @@ mod tests {
     fn body_that_names_no_lock_says_what_is_wrong() {
         let too_long = format!(r#"{{"ID":"a","Info":"{}"}}"#, "x".repeat(MAX_LOCK_INFO));
         let long_id = format!(r#"{{"ID":"{}"}}"#, "x".repeat(129));
+        let long_words = format!(r#"{{"ID":"x {}"}}"#, "x".repeat(511));
         for (body, error) in [
             ("{", LockInfoError::NotAnObject),
             ("[]", LockInfoError::NotAnObject),
@@ -274,6 +280,7 @@ mod tests {
             (r#"{"ID":null}"#, LockInfoError::NoId),
             (r#"{"ID":"a\nb"}"#, LockInfoError::BadId),
             (long_id.as_str(), LockInfoError::BadId),
+            (long_words.as_str(), LockInfoError::BadId),
             (too_long.as_str(), LockInfoError::TooLong),
         ] {
             assert_eq!(LockInfo::parse(body.as_bytes()), Err(error), "{}", &body[..body.len().min(40)]);

@@ -10,6 +10,6 @@ mod lock_info;
 mod md5;
 mod request;
 
-pub use lock_info::{Body, Extra, Kind, LockInfo, LockInfoError, MAX_LOCK_INFO};
+pub use lock_info::{Body, Extra, Kind, LockInfo, LockInfoError, MAX_LOCK_INFO, MAX_TOLD_ID};
 pub use md5::{BadMd5, ContentMd5, Running};
 pub use request::{Call, MAX_WAIT, RequestError, classify};

@@ -14,7 +14,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use hyper::body::{Frame, SizeHint};
 
-use crate::backend::{ContentMd5, Extra, LockInfo};
+use crate::backend::{ContentMd5, Extra, LockInfo, MAX_TOLD_ID};
 use crate::domain::lock::Holder;
 use crate::domain::time::WallTime;
 use crate::service::tools::{Lease, Standing};
@@ -138,14 +138,13 @@ fn prints_the_id_alone(client: &str) -> bool {
     }
 }
 
-/// As much as an id may have: users paste it back.
+/// As much as an id with words may have: users paste it back.
 fn shortened(id: String) -> String {
-    const MOST: usize = 128;
     let mut length = 0;
     id.chars()
         .take_while(|char| {
             length += char.len_utf8();
-            length <= MOST
+            length <= MAX_TOLD_ID
         })
         .collect()
 }
