@@ -127,7 +127,7 @@ async fn told(server: &Server, errors: Vec<String>) -> Vec<u8> {
 }
 
 /// Every file below a folder.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -140,7 +140,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 /// The skeletons of all documents, opened with the master key: texts and tables of holes. Also every document, for the test of the test.
-fn opened(folder: &Path, file: &Path, scratch: &Path) -> (BTreeMap<String, Vec<u8>>, Vec<u8>) {
+pub(crate) fn opened(folder: &Path, file: &Path, scratch: &Path) -> (BTreeMap<String, Vec<u8>>, Vec<u8>) {
     let opener = Opener::master(&folder.join("master.key")).unwrap_or_else(|error| panic!("{error}"));
     let database = Offline::copy_of(file, scratch).unwrap();
     let archive = Archive::open(&database, &opener).unwrap();

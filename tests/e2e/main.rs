@@ -24,6 +24,7 @@ mod rotation;
 #[path = "../shim/mod.rs"]
 mod shim;
 mod start_refused;
+mod stock;
 mod stopped_holder;
 mod terraform;
 mod terraform_views;

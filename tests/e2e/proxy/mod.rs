@@ -4,7 +4,7 @@ mod cut;
 mod lost;
 mod nested;
 mod project;
-mod secrecy;
+pub(crate) mod secrecy;
 mod terraform;
 mod wire;
 

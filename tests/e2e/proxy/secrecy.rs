@@ -25,7 +25,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// The contents of a ZIP file's entries, by its central directory.
-fn unzipped(zip: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn unzipped(zip: &[u8]) -> Vec<Vec<u8>> {
     let number = |at: usize, bytes: usize| (0..bytes).rev().fold(0, |sum, n| sum << 8 | usize::from(zip[at + n]));
     let end = zip.windows(4).rposition(|window| window == b"PK\x05\x06").expect("a ZIP file");
     let (count, mut at) = (number(end + 10, 2), number(end + 16, 4));
@@ -53,11 +53,21 @@ async fn lease_secret(client: &Client, session: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn neither_token_nor_lease_secret_leaves_run() {
+async fn neither_token_nor_lease_secret_leaves_run_to_terraform() {
     let Some(program) = require::program("terraform") else { return };
+    neither_token_nor_lease_secret_leaves_run(&program).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neither_token_nor_lease_secret_leaves_run_to_opentofu() {
+    let Some(program) = require::program("tofu") else { return };
+    neither_token_nor_lease_secret_leaves_run(&program).await;
+}
+
+async fn neither_token_nor_lease_secret_leaves_run(program: &Path) {
     let server = Server::start(TIGHT);
     let (_, token) = server.door();
-    let project = Project::new(&program, CONFIGURATION);
+    let project = Project::new(program, CONFIGURATION);
     let script = "env > of-a-child; cat /proc/$PPID/environ > of-the-guard; $TERRAFORM init -input=false; \
                   $TERRAFORM plan -input=false -out=saved; $TERRAFORM apply -input=false saved; echo PAUSE; read line";
     let mut command = project.script(&server, &["--session", "known"], script);

@@ -20,8 +20,18 @@ fn pulled(server: &Server) -> Value {
 #[test]
 fn terraform_lives_its_whole_life_under_run() {
     let Some(program) = require::program("terraform") else { return };
+    life_under_run(&program);
+}
+
+#[test]
+fn opentofu_lives_its_whole_life_under_run() {
+    let Some(program) = require::program("tofu") else { return };
+    life_under_run(&program);
+}
+
+fn life_under_run(program: &std::path::Path) {
     let server = Server::start(TIGHT);
-    let project = Project::new(&program, CONFIGURATION);
+    let project = Project::new(program, CONFIGURATION);
     project.init(&server);
     let run = |flags: &[&str], args: &[&str]| good(project.run(&server, flags, args));
     let planned = run(&["--mode", "shared"], &["plan", "-input=false"]);
