@@ -94,10 +94,12 @@ async fn keys_rotate_under_load_and_kills() {
     // Something to rotate, before it begins.
     until("half of the states are written", || async { going.writes.load(Ordering::Relaxed) >= states as u64 / 2 }).await;
     let rotating = tokio::spawn(rotate(server.client(), Arc::clone(&going)));
+    // In the midst of batches, elsewhere each time: three quarters in a reencrypt, the others in the rewrap after it. Where there are many states,
+    // there are many batches, and more of both.
+    let (times, most) = ((states / 2000).max(1), if states < 2000 { 5 } else { 11 });
     for kill in 0..kills {
-        // In the midst of batches, elsewhere each time: three times in a reencrypt, then in a rewrap.
-        let rewrap = kill % 4 == 3;
-        let at = going.steps.load(Ordering::Relaxed) + 1 + if rewrap { 0 } else { (kill as u64 * 7) % 5 };
+        let rewrap = kill / times % 4 == 3;
+        let at = going.steps.load(Ordering::Relaxed) + 1 + if rewrap { 0 } else { (kill as u64 * 7) % most };
         // Each batch reads and seals again what was written meanwhile, and there is more of it with more states.
         until_in(BOUND * (states as u32 / 200).max(1), "rotations go on", || async {
             let (steps, ended) = (going.steps.load(Ordering::Relaxed), going.rotations.load(Ordering::Relaxed));

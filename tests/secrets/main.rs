@@ -11,3 +11,4 @@ mod reader;
 mod round_trips;
 mod support;
 mod vectors;
+mod worst;
