@@ -9,6 +9,7 @@ mod damage;
 mod dead_holder;
 mod durable;
 mod full_disk;
+mod keys;
 mod killed_server;
 mod locked;
 mod memory;

@@ -1,6 +1,6 @@
 //! Flags of `keys`.
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
@@ -13,9 +13,9 @@ pub(crate) enum KeysCommand {
     #[command(subcommand)]
     Recipients(RecipientsCommand),
     /// Wrap all data keys to a new identity; or everything to a new master key
+    #[command(group = ArgGroup::new("which").required(true).args(["environment", "master"]))]
     Rewrap {
         /// Name of the environment
-        #[arg(required_unless_present = "master", conflicts_with = "master")]
         environment: Option<String>,
         /// Of all environments: fetch the master key again, and wrap to the first identity of its source
         #[arg(long)]
