@@ -39,9 +39,12 @@ fn life_under_run(program: &std::path::Path) {
     run(&[], &["apply", "-auto-approve", "-input=false"]);
     let first = pulled(&server);
     assert_eq!((&first["serial"], &first["outputs"]["name"]["value"]), (&1.into(), &"one".into()));
-    // A plan of one run is applied by another: the address in it is not kept.
+    // A plan of one run is applied by another, with its own address and key, from another folder: those of the first are not kept.
     run(&[], &["plan", "-input=false", "-var=name=two", "-out=saved"]);
-    run(&[], &["apply", "-input=false", "saved"]);
+    let elsewhere = Project::new(program, CONFIGURATION);
+    elsewhere.init(&server);
+    std::fs::copy(project.path("saved"), elsewhere.path("saved")).unwrap();
+    good(elsewhere.run(&server, &[], &["apply", "-input=false", "saved"]));
     let second = pulled(&server);
     assert_eq!((&second["lineage"], &second["outputs"]["name"]["value"]), (&first["lineage"], &"two".into()));
     assert!(run(&[], &["output", "-raw", "name"]).out.contains("two"));

@@ -1,5 +1,5 @@
 //! Plans that are saved, and applied elsewhere. Somewhere else is another folder with its own environment; there is one token to a server yet,
-//! so it is the same one.
+//! so it is the same one here. `proxy::terraform` has other tokens: each `run` makes its own.
 
 use super::seen::{current, document, drafts, versions};
 use super::work::{Tool, Work};
