@@ -32,16 +32,7 @@ const MOST: f64 = 1.15;
 
 fn main() {
     let rounds = std::env::var("LEASEHOLD_BENCH_ROUNDS").ok().map_or(10, |text| text.parse().expect("a number"));
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let found = ["terraform", "tofu"].map(Tool::find);
-    let tools: Vec<Tool> = if wanted.is_empty() {
-        if found.iter().all(Option::is_none) {
-            println!("leasehold stock: SKIPPED, there is neither terraform nor tofu");
-        }
-        found.into_iter().flatten().take(1).collect()
-    } else {
-        found.into_iter().flatten().filter(|tool| wanted.iter().any(|one| one == tool.name)).collect()
-    };
+    let tools = tools();
     if tools.is_empty() {
         return;
     }
@@ -60,6 +51,29 @@ fn main() {
         println!("leasehold stock tool={} version={} rounds={rounds}", tool.name, tool.version());
         measure(tool, &server, postgres.as_ref(), rounds);
     }
+}
+
+/// Those that the command line names, or the first that is there.
+fn tools() -> Vec<Tool> {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let names = ["terraform", "tofu"];
+    if wanted.is_empty() {
+        let first = names.into_iter().find_map(Tool::find);
+        if first.is_none() {
+            println!("leasehold stock: SKIPPED, there is neither terraform nor tofu");
+        }
+        return first.into_iter().collect();
+    }
+    let named = names.into_iter().filter(|name| wanted.iter().any(|one| one == name));
+    named
+        .filter_map(|name| {
+            let tool = Tool::find(name);
+            if tool.is_none() {
+                println!("leasehold stock tool={name}: SKIPPED, it is missing");
+            }
+            tool
+        })
+        .collect()
 }
 
 fn measure(tool: &Tool, server: &Server, postgres: Option<&Postgres>, rounds: usize) {
@@ -95,32 +109,39 @@ fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
 }
 
 fn print(verb: Verb, projects: &[Project], took: &[Vec<Duration>]) {
-    let pg = projects.iter().position(|project| project.backend.name() == "pg").map(|at| &took[at]);
+    let pg = projects.iter().position(|project| matches!(project.backend, Backend::Pg { .. })).map(|at| &took[at]);
     let mut claims = Vec::new();
     for (project, took) in projects.iter().zip(took) {
-        let name = project.backend.name();
-        let ms: Vec<f64> = took.iter().map(|took| took.as_secs_f64() * 1e3).collect();
-        let least = ms.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = ms.iter().copied().fold(0.0, f64::max);
-        let ratio = pg.map(|pg| median(took.iter().zip(pg).map(|(one, pg)| one.as_secs_f64() / pg.as_secs_f64()).collect()));
-        let compared = ratio.map_or_else(String::new, |ratio| format!(" ratio_to_pg={ratio:.3}"));
+        let ms = sorted(took.iter().map(|took| took.as_secs_f64() * 1e3));
+        let ratios = pg.map(|pg| sorted(took.iter().zip(pg).map(|(one, pg)| one.as_secs_f64() / pg.as_secs_f64())));
+        let command = format!("command={} backend={}", verb.name(), project.backend.name());
         println!(
-            "leasehold stock command={} backend={name} median_ms={:.1} min_ms={least:.1} max_ms={most:.1}{compared}",
-            verb.name(),
-            median(ms),
+            "leasehold stock {command} median_ms={:.1} min_ms={:.1} max_ms={:.1}{}",
+            quantile(&ms, 0.5),
+            quantile(&ms, 0.0),
+            quantile(&ms, 1.0),
+            ratios.as_ref().map_or_else(String::new, |ratios| format!(" ratio_to_pg={:.3}", quantile(ratios, 0.5))),
         );
-        if let (Backend::Http { .. } | Backend::Run { .. }, Some(ratio)) = (&project.backend, ratio) {
-            claims.push((name, ratio));
+        if let (Backend::Http { .. } | Backend::Run { .. }, Some(ratios)) = (&project.backend, ratios) {
+            claims.push((command, ratios));
         }
     }
-    for (name, ratio) in claims {
+    for (command, ratios) in claims {
+        let [low, ratio, high] = [0.25, 0.5, 0.75].map(|part| quantile(&ratios, part));
         let met = if ratio <= MOST { "met" } else { "NOT MET" };
-        println!("leasehold stock claim command={} backend={name} ratio_to_pg={ratio:.3} most={MOST}: {met}", verb.name());
+        println!("leasehold stock claim {command} ratio_to_pg={ratio:.3} quartiles={low:.3}..{high:.3} most={MOST}: {met}");
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
     values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len().is_multiple_of(2) { f64::midpoint(values[middle - 1], values[middle]) } else { values[middle] }
+    values
+}
+
+/// Between two of them in proportion, so that the median of an even number is the mean of the two in the middle.
+fn quantile(sorted: &[f64], part: f64) -> f64 {
+    let place = part * (sorted.len() - 1) as f64;
+    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    below + (above - below) * place.fract()
 }
