@@ -26,7 +26,8 @@ use crate::secrets::data_key::NoRandomness;
 /// A stored piece has at most this many bytes.
 pub const PIECE: usize = 256 * 1024;
 
-const LEVEL: i32 = 3;
+/// Of a state of 10 MiB, level 3 takes 19 ms and leaves 1.12 MB, level 1 takes 13 ms and leaves 1.05 MB: states repeat what stands near.
+const LEVEL: i32 = 1;
 
 /// Which body a skeleton is: bound into every piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
