@@ -31,11 +31,20 @@ pub(crate) async fn run(rounds: usize) {
     print("write document=secrets floor=80", size, &mut took);
     let mut took = Vec::new();
     for _ in 0..rounds {
-        let (document, each) = client.read().await;
+        let (document, each) = client.read(pb::View::Full).await;
         assert!(document == documents[rounds].as_bytes(), "another document");
         took.push(each);
     }
     print("read_full document=secrets floor=150", size, &mut took);
+    let mut took = Vec::new();
+    let mut redacted = 0;
+    for _ in 0..rounds {
+        let (document, each) = client.read(pb::View::Redacted).await;
+        assert!(document != documents[rounds].as_bytes(), "not redacted");
+        redacted = document.len();
+        took.push(each);
+    }
+    print("read_redacted document=secrets floor=250", redacted, &mut took);
     let (peak, most) = (server.peak(), 6 * size as u64 + (64 << 20));
     println!(
         "leasehold memory document=secrets bytes={size} peak={peak} allowed={most} times_document={:.1}",
@@ -113,9 +122,9 @@ impl Client {
         took
     }
 
-    async fn read(&mut self) -> (Vec<u8>, Duration) {
+    async fn read(&mut self, view: pb::View) -> (Vec<u8>, Duration) {
         use pb::pull_response::Part;
-        let request = self.request(pb::PullRequest { state: STATE.to_owned(), ..pb::PullRequest::default() });
+        let request = self.request(pb::PullRequest { state: STATE.to_owned(), view: view.into(), ..pb::PullRequest::default() });
         let began = Instant::now();
         let mut stream = self.states.pull(request).await.unwrap().into_inner();
         let mut document = Vec::new();
