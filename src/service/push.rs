@@ -1,8 +1,11 @@
 //! Writing a version: the document is read, sealed and staged outside the transaction, and committed inside it.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, OptionFuture, maybe_done};
 use tokio::sync::OwnedSemaphorePermit;
 use zeroize::Zeroizing;
 
@@ -138,7 +141,8 @@ impl Service {
             let (ring, document) = (Arc::clone(&ring), Arc::clone(&document));
             move || Ok(ring.secret.content_digest(&document))
         });
-        let request = push_digest(&*self.keys(&push.state.environment).await?, &push, digest.await?);
+        let keys = self.keys(&push.state.environment).await?;
+        let digest = async { Ok(push_digest(&keys, &push, digest.await?)) };
         let write = Draftless {
             state: &push.state,
             session: push.session.clone(),
@@ -149,19 +153,21 @@ impl Service {
             rewrite: push.rewrite,
             inner_lock: push.inner_lock.clone(),
         };
-        self.write_document(principal, Some((push.id, request)), write, document, push.format).await
+        self.write_document(principal, Some((push.id, digest.boxed())), write, document, push.format).await
     }
 
     /// Seals a document for where the state stands and writes it; again if the state has moved in between.
     pub(super) async fn write_document(
         &self,
         principal: Principal,
-        request: Option<(RequestId, KeyedDigest)>,
+        request: Option<(RequestId, BoxFuture<'_, Result<KeyedDigest, Error>>)>,
         mut write: Draftless<'_>,
         document: Plain,
         wanted: Option<Format>,
     ) -> Result<Written, Error> {
         let state = write.state;
+        let (id, digest) = request.unzip();
+        let mut digest = digest.map(maybe_done);
         // Each time that the state has moved, something else went through: there is progress, and an end.
         for tries in (0..TRIES).rev() {
             let ring = self.ring(&state.environment).await?;
@@ -185,7 +191,15 @@ impl Service {
                 token: write.token,
                 draft: DraftId(random::ordered()),
             };
-            let mut sealed = self.seal(&ring, &place, &document, format).await?;
+            // A request is told by its digest only when it is submitted: until then that goes on beside.
+            let (sealed, _) = tokio::join!(self.seal(&ring, &place, &document, format), OptionFuture::from(digest.as_mut()));
+            let mut sealed = sealed?;
+            let request = match digest.as_mut().and_then(|digest| Pin::new(digest).output_mut()) {
+                Some(Ok(digest)) => id.map(|id| (id, *digest)),
+                // It has said in the log what it was.
+                Some(Err(_)) => return Err(Error::Internal),
+                None => None,
+            };
             self.stage(&mut sealed).await?;
             let body = sealed.content.body;
             let prepared = Prepared {
