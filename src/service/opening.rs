@@ -132,7 +132,7 @@ impl Service {
         let Some(head) = self.head(ring, &Meta::Version(version.clone())).await? else { return Ok(None) };
         let seal = version.seal.ok_or_else(broken)?;
         let places: HashMap<_, _> = head.holes.into_iter().map(|hole| (hole.path, hole.ordinal)).collect();
-        Ok(Some(self.vault.remember_sealings(body, Sealings { key: seal.data_key, places })))
+        Ok(Some(self.vault.remember_sealings(None, body, Sealings { key: seal.data_key, places })))
     }
 
     /// The table of what is sealed at a version or draft, without its text: none if its bytes are gone.

@@ -216,7 +216,8 @@ impl Service {
                 Err(Error::Refused(Refusal::TokenMoved(coming))) if tries > 0 => write.token = coming,
                 Ok(written) => {
                     if written.version.body == Some(body) {
-                        self.vault.remember_sealings(body, sealed.sealings);
+                        let old = place.before.and_then(|before| before.body);
+                        self.vault.remember_sealings(old, body, sealed.sealings);
                     }
                     return Ok(Written { warnings: sealed.warnings, ..written });
                 }

@@ -24,8 +24,10 @@ use crate::store::{Query, Rows};
 const KEYS: usize = 8192;
 /// Keyrings at hand at most.
 const RINGS: usize = 1024;
-/// Documents whose sealed places are at hand at most.
+/// Documents whose sealed places are at hand at most: current versions.
 const DOCUMENTS: usize = 256;
+/// How many places they have at most: a place takes some 250 bytes.
+const PLACES: usize = 2048;
 
 /// The master keys while the server is unlocked, and what was opened with them.
 pub(super) struct Vault {
@@ -136,7 +138,14 @@ impl Vault {
         self.sealings.get(&body)
     }
 
-    pub(super) fn remember_sealings(&self, body: BodyId, sealings: Sealings) -> Arc<Sealings> {
+    /// Keeps what is sealed at a version, unless that is much; `old` is the version that it follows, which nobody asks for any more.
+    pub(super) fn remember_sealings(&self, old: Option<BodyId>, body: BodyId, sealings: Sealings) -> Arc<Sealings> {
+        if let Some(old) = old.filter(|old| self.sealings.get(old).is_some()) {
+            self.sealings.remove(&old);
+        }
+        if sealings.places.len() > PLACES {
+            return Arc::new(sealings);
+        }
         let kept = self.sealings.get_or_open(&body, || Ok::<_, std::convert::Infallible>(sealings));
         self.settle(kept.unwrap_or_else(|never| match never {}))
     }
