@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::store::sqlite::open::migrate;
 
-/// A database of so many states; each has a key, which it is sealed on, one value and a version whose bytes are gone.
+/// A database of so many states; each has a key, which it is sealed on, a version, and one value that the version does not have.
 fn with(states: i64) -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
     migrate(&mut connection, [1; 16]).unwrap();
@@ -15,7 +15,11 @@ fn with(states: i64) -> Connection {
         let (key, state) = (key(n).0, StateId(key(n).0).0);
         all.execute("INSERT INTO name (id, environment, path, current) VALUES (?1, 'dev', ?2, 1)", params![n, format!("s{n}")])
             .unwrap();
-        all.execute("INSERT INTO version (name, version, meta) VALUES (?1, 1, '')", [n]).unwrap();
+        let (sql, none) = (
+            "INSERT INTO version (name, version, body, meta, data_key, ordinals) VALUES (?1, 1, x'', '', ?2, ?3)",
+            json(&Ordinals::of(Vec::new())),
+        );
+        all.execute(sql, params![n, key, none]).unwrap();
         let sql = "INSERT INTO data_key (id, environment, name, state, identity, epoch, status, wrapped) VALUES (?1, 'dev', ?2, ?3, 1, 1, '', x'')";
         all.execute(sql, params![key, n, state]).unwrap();
         all.execute(
