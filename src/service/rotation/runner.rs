@@ -59,6 +59,8 @@ pub(super) struct Run {
     pub(super) failures: Vec<String>,
     pub(super) sweep: Sweep,
     pub(super) pass: Pass,
+    /// A whole walk has found no document under an old key.
+    walked: bool,
     /// How often the closing query has found something after all was done.
     incomplete: u32,
 }
@@ -171,7 +173,9 @@ impl Service {
             JobKind::Rewrap => self.rewrap_batch(environment, job.id, run).await?,
             JobKind::Reencrypt => {
                 let which = WhichDocuments::Before(found.key_epoch);
-                self.reseal_batch(environment, Some(job.id), which, run).await? || {
+                // Nothing comes under an old key any more; if it did, the closing query would see it. So the whole walk is done once.
+                run.walked = run.walked || !self.reseal_batch(environment, Some(job.id), which, run).await?;
+                !run.walked || {
                     self.tell(environment, |beat| beat.retiring = true);
                     self.retire_batch(environment, job.id, found.key_epoch, run).await?
                 }
@@ -284,7 +288,7 @@ impl Seat {
 impl Run {
     fn of(job: Option<Job>) -> Self {
         let after = job.as_ref().and_then(|job| job.cursor.clone());
-        Self { job, failures: Vec::new(), sweep: Sweep::default(), pass: Pass::after(after), incomplete: 0 }
+        Self { job, failures: Vec::new(), sweep: Sweep::default(), pass: Pass::after(after), walked: false, incomplete: 0 }
     }
 }
 
