@@ -1,7 +1,11 @@
 //! What a caller asks for, and what the rules need to see to decide it.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::access::AccessAct;
+use super::audit::AuditAct;
 use super::document::{Content, Expect, Origin};
 use super::ids::{BodyId, DataKeyId, DraftId, EnvironmentId, Etag, KeyedDigest, RequestId, StateId, TicketId, Token, Version};
 use super::lock::Mode;
@@ -14,21 +18,43 @@ use super::settings::SettingsChange;
 pub struct Command {
     /// Who asks.
     pub principal: Principal,
+    /// From where, and on whose behalf: for the audit.
+    pub trace: Arc<Trace>,
     /// For effects that are remembered: the client's id, and the keyed digest of the whole request.
     pub request: Option<(RequestId, KeyedDigest)>,
     /// What about.
     pub act: Act,
 }
 
+/// Where a command comes from. Nothing is decided by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// The address of the peer; none: the server itself.
+    pub peer: Option<IpAddr>,
+    /// What the caller's credentials say of the work they were made for: run URL, commit.
+    pub labels: Labels,
+}
+
 /// The acts, by what they are about.
 #[derive(Clone, Debug)]
 pub enum Act {
+    /// The store as a whole.
+    Store(Box<StoreAct>),
     /// An environment.
     Environment(EnvironmentName, EnvironmentAct),
     /// A lock.
     Lock(StateName, LockAct),
     /// The content of a state.
     Content(StateName, Box<ContentAct>),
+}
+
+/// Acts on the store as a whole.
+#[derive(Clone, Debug)]
+pub enum StoreAct {
+    /// Who may do what.
+    Access(AccessAct),
+    /// What was done.
+    Audit(AuditAct),
 }
 
 /// Acts on an environment.
@@ -284,22 +310,37 @@ pub struct Needs {
 pub type LeaseKey = (Principal, Session, Token);
 
 impl Command {
-    /// The environment it is about.
+    /// The environment it is about; none: about the store as a whole.
     #[must_use]
-    pub fn environment(&self) -> &EnvironmentName {
+    pub fn environment(&self) -> Option<&EnvironmentName> {
         match &self.act {
-            Act::Environment(name, _) => name,
-            Act::Lock(state, _) | Act::Content(state, _) => &state.environment,
+            Act::Store(_) => None,
+            Act::Environment(name, _) => Some(name),
+            Act::Lock(state, _) | Act::Content(state, _) => Some(&state.environment),
+        }
+    }
+
+    /// The environment that it changes something in.
+    ///
+    /// # Panics
+    /// If it is about the store as a whole: no decision on such a command changes anything in an environment.
+    pub(crate) fn inside(&self) -> &EnvironmentName {
+        self.environment().expect("what changes in an environment follows from a command about it")
+    }
+
+    /// The state it is about.
+    #[must_use]
+    pub fn state(&self) -> Option<&StateName> {
+        match &self.act {
+            Act::Store(_) | Act::Environment(..) => None,
+            Act::Lock(state, _) | Act::Content(state, _) => Some(state),
         }
     }
 
     /// The state it is about.
     #[must_use]
     pub fn path(&self) -> Option<&StatePath> {
-        match &self.act {
-            Act::Environment(..) => None,
-            Act::Lock(state, _) | Act::Content(state, _) => Some(&state.path),
-        }
+        self.state().map(|state| &state.path)
     }
 
     /// What the engine loads for it.
@@ -308,6 +349,7 @@ impl Command {
         let needs = Needs { path: self.path().cloned(), ..Needs::default() };
         let own = |session: &Session| Some((self.principal.clone(), session.clone()));
         match &self.act {
+            Act::Store(_) => needs,
             Act::Environment(_, act) => match act {
                 EnvironmentAct::Delete { .. } => Needs { usage: true, ..needs },
                 EnvironmentAct::Keys(act) => act.needs(),

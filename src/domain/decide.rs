@@ -1,6 +1,6 @@
 //! The one entry to the rules: (snapshot, command, context) → decision.
 
-use super::command::{Act, Command, LockAct};
+use super::command::{Act, Command, LockAct, StoreAct};
 use super::decision::{Change, Decision, HEAD_RUN, Reply, Snapshot};
 use super::environment::{self, Environment};
 use super::event::Event;
@@ -59,6 +59,10 @@ impl<'a> Work<'a> {
             return earlier;
         }
         match &command.act {
+            Act::Store(act) => match &**act {
+                StoreAct::Access(act) => match *act {},
+                StoreAct::Audit(act) => match *act {},
+            },
             Act::Environment(name, act) => environment::decide(self, name, act.clone()),
             Act::Lock(_, LockAct::Settle) => Ok(Reply::Settled),
             Act::Lock(_, act) => lease::decide(self, act),
@@ -148,7 +152,7 @@ impl<'a> Work<'a> {
 
     /// The environment, or the refusal that there is none.
     pub(super) fn environment(&self) -> Result<&Environment, Refusal> {
-        let missing = || Refusal::EnvironmentNotFound(self.command.environment().clone());
+        let missing = || Refusal::EnvironmentNotFound(self.command.inside().clone());
         self.snapshot.environment.as_ref().ok_or_else(missing)
     }
 

@@ -4,6 +4,8 @@
 //! a reply and the changes that the engine makes in the same transaction. Whatever enters a decision is an argument, so the same
 //! core runs on every engine and under seeded schedules.
 
+pub mod access;
+pub mod audit;
 pub mod command;
 mod content;
 mod decide;

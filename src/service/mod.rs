@@ -175,6 +175,7 @@ impl Service {
     }
 
     async fn submit(&self, principal: Principal, request: Option<(RequestId, KeyedDigest)>, act: Act) -> Result<Reply, Error> {
-        Ok(self.store.submit(Command { principal, request, act }).await??)
+        let trace = Arc::default();
+        Ok(self.store.submit(Command { principal, trace, request, act }).await??)
     }
 }

@@ -1,5 +1,7 @@
 //! What every engine does inside its transaction: load, ask the rules, apply; again until the lock is settled.
 
+use std::sync::Arc;
+
 use crate::domain::Decide;
 use crate::domain::command::{Act, Command, LockAct};
 use crate::domain::decision::{Change, Reply, Snapshot};
@@ -72,11 +74,16 @@ fn step<T: Transaction>(
 
 /// The store's own command: settle this lock.
 pub(crate) fn settle(by: &Command, state: StateName) -> Command {
-    Command { principal: by.principal.clone(), request: None, act: Act::Lock(state, LockAct::Settle) }
+    Command {
+        principal: by.principal.clone(),
+        trace: Arc::clone(&by.trace),
+        request: None,
+        act: Act::Lock(state, LockAct::Settle),
+    }
 }
 
 /// The store itself as a principal.
 pub(crate) fn store_settles(state: StateName) -> Command {
     let principal = "leasehold".parse().expect("a plain word is a principal");
-    Command { principal, request: None, act: Act::Lock(state, LockAct::Settle) }
+    Command { principal, trace: Arc::default(), request: None, act: Act::Lock(state, LockAct::Settle) }
 }

@@ -29,7 +29,7 @@ pub(crate) fn state(name: &str) -> StateName {
 }
 
 pub(crate) fn command(act: Act) -> Command {
-    Command { principal: "ci".parse().unwrap(), request: None, act }
+    Command { principal: "ci".parse().unwrap(), trace: std::sync::Arc::default(), request: None, act }
 }
 
 /// The same with a request id and the digest of one byte.

@@ -102,8 +102,8 @@ impl Memory {
         let epoch = inner.tables.epoch;
         let ctx = Context { now, wall: self.clock.wall(), epoch, limits: &self.limits };
         let Ok(done) = transact(&mut Work { tables: &mut inner.tables }, self.decide, command, &ctx);
-        if let Some(path) = command.path() {
-            inner.due.set(StateName { environment: command.environment().clone(), path: path.clone() }, done.due);
+        if let Some(state) = command.state() {
+            inner.due.set(state.clone(), done.due);
         }
         for state in std::mem::take(&mut inner.tables.settle_soon) {
             inner.due.set(state, Some(now));

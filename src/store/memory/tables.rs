@@ -104,22 +104,23 @@ impl Transaction for Work<'_> {
 
     fn load(&mut self, command: &Command, ctx: &Context<'_>) -> Result<Snapshot, Infallible> {
         let (needs, now) = (command.needs(), ctx.now);
-        let environment = self.tables.environments.get(command.environment()).cloned();
-        let mut snapshot = Snapshot { environment, ..Snapshot::default() };
-        self.tables.load_keys(command.environment(), &needs, &mut snapshot);
+        let mut snapshot = Snapshot::default();
         snapshot.effect = command.request.and_then(|(id, _)| {
             let (at, effect) = self.tables.effects.get(&(id, command.principal.clone()))?;
             (now.since(*at) < ctx.limits.request_memory).then(|| effect.clone())
         });
+        let Some(inside) = command.environment() else { return Ok(snapshot) };
+        snapshot.environment = self.tables.environments.get(inside).cloned();
+        self.tables.load_keys(inside, &needs, &mut snapshot);
         if needs.usage {
-            let inside = self.tables.names.iter().filter(|(name, _)| name.environment == *command.environment());
+            let inside = self.tables.names.iter().filter(|(name, _)| name.environment == *command.inside());
             for (_, name) in inside {
                 snapshot.usage.0 += u64::from(name.versions.values().last().is_some_and(|last| !last.deleted()));
                 snapshot.usage.1 += u64::from(!name.lock.clone().seen_at(now).holders.is_empty());
             }
         }
         let Some(path) = needs.path else { return Ok(snapshot) };
-        let state = StateName { environment: command.environment().clone(), path };
+        let state = StateName { environment: command.inside().clone(), path };
         let Some(name) = self.tables.names.get(&state) else { return Ok(snapshot) };
         snapshot.lock = name.lock.clone();
         snapshot.head = name.tickets.values().take(HEAD_RUN).cloned().collect();
@@ -159,16 +160,16 @@ impl Transaction for Work<'_> {
             Change::PutEnvironment(environment) => {
                 self.tables.environments.insert(environment.name.clone(), environment);
             }
-            Change::DropEnvironment => self.drop_environment(command.environment()),
+            Change::DropEnvironment => self.drop_environment(command.inside()),
             Change::RaiseEpoch => self.tables.epoch.0 += 1,
             Change::SettleAll => {
-                let inside = self.tables.names.keys().filter(|name| name.environment == *command.environment());
+                let inside = self.tables.names.keys().filter(|name| name.environment == *command.inside());
                 let inside: Vec<_> = inside.cloned().collect();
                 self.tables.settle_soon.extend(inside);
             }
             Change::Event(event) => {
                 let revision = Revision(self.tables.head().revision.0 + 1);
-                let (environment, path) = (command.environment().clone(), command.path().cloned());
+                let (environment, path) = (command.inside().clone(), command.path().cloned());
                 self.tables.events.push(Recorded { revision, environment, path, wall: ctx.wall, event });
             }
             Change::Remember => {
@@ -178,17 +179,17 @@ impl Transaction for Work<'_> {
                 }
             }
             Change::PutKeyring(keyring) => {
-                self.tables.keys.rings.insert(command.environment().clone(), *keyring);
+                self.tables.keys.rings.insert(command.inside().clone(), *keyring);
             }
             Change::PutDataKeys(records) => self.tables.keys.put_wraps(records),
-            Change::PutBody(document) => self.tables.put_body(command.environment(), *document),
+            Change::PutBody(document) => self.tables.put_body(command.inside(), *document),
             Change::DropValues { key, most } => self.tables.drop_values(key, most),
             Change::DropStaged(key) => self.tables.drop_staged_under(key),
             Change::RetireDataKey(key) => self.tables.keys.retire(key),
-            Change::DropDataKeys => self.tables.keys.drop_retired(command.environment()),
+            Change::DropDataKeys => self.tables.keys.drop_retired(command.inside()),
             other => {
                 if let Some(path) = command.path() {
-                    self.change_name(command.environment(), path, other);
+                    self.change_name(command.inside(), path, other);
                 }
             }
         }

@@ -51,19 +51,17 @@ impl Transaction for Work<'_> {
     fn load(&mut self, command: &Command, ctx: &Context<'_>) -> Sql<Snapshot> {
         let needs = command.needs();
         self.name = None;
-        let mut snapshot = Snapshot {
-            environment: environment(self.connection, command.environment())?,
-            effect: self.effect(command, ctx)?,
-            ..Snapshot::default()
-        };
-        keys::load(self.connection, command.environment(), &needs, &mut snapshot)?;
+        let mut snapshot = Snapshot { effect: self.effect(command, ctx)?, ..Snapshot::default() };
+        let Some(inside) = command.environment() else { return Ok(snapshot) };
+        snapshot.environment = environment(self.connection, inside)?;
+        keys::load(self.connection, inside, &needs, &mut snapshot)?;
         if needs.usage {
-            snapshot.usage = self.usage(command.environment(), ctx.now)?;
+            snapshot.usage = self.usage(inside, ctx.now)?;
         }
         let Some(path) = &needs.path else { return Ok(snapshot) };
         let row = self.one(
             "SELECT id, lock, current, deleted FROM name WHERE environment = ?1 AND path = ?2",
-            params![command.environment().as_str(), path.as_str()],
+            params![inside.as_str(), path.as_str()],
             |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Column<Lock>>(1)?.0, row.get::<_, u64>(2)?, row.get::<_, bool>(3)?)),
         )?;
         let Some((name, lock, current, deleted)) = row else { return Ok(snapshot) };
@@ -99,7 +97,7 @@ impl Transaction for Work<'_> {
                     ON CONFLICT (id) DO UPDATE SET meta = excluded.meta";
                 self.run(sql, params![environment.id.0, environment.name.as_str(), json(&environment)])?;
             }
-            Change::DropEnvironment => self.drop_environment(command.environment())?,
+            Change::DropEnvironment => self.drop_environment(command.inside())?,
             Change::RaiseEpoch => {
                 self.epoch.0 += 1;
                 self.run("UPDATE server SET epoch = ?1 WHERE id = 1", [self.epoch.0])?;
@@ -108,7 +106,7 @@ impl Transaction for Work<'_> {
                 let mut all = self.connection.prepare_cached(
                     "SELECT DISTINCT path FROM name JOIN ticket ON ticket.name = name.id WHERE environment = ?1",
                 )?;
-                let environment = command.environment();
+                let environment = command.inside();
                 for path in all.query_map([environment.as_str()], |row| row.get::<_, String>(0))? {
                     self.settle_soon.push(StateName { environment: environment.clone(), path: parse(path?)? });
                 }
@@ -117,8 +115,8 @@ impl Transaction for Work<'_> {
                 self.revision.0 += 1;
                 let path = command.path().map(|path| path.as_str());
                 let sql = "INSERT INTO event (revision, wall, environment, path, event) VALUES (?1, ?2, ?3, ?4, ?5)";
-                self.run(sql, params![self.revision.0, ctx.wall.0, command.environment().as_str(), path, json(&event)])?;
-                let (environment, path) = (command.environment().clone(), command.path().cloned());
+                self.run(sql, params![self.revision.0, ctx.wall.0, command.inside().as_str(), path, json(&event)])?;
+                let (environment, path) = (command.inside().clone(), command.path().cloned());
                 self.events.push(Recorded { revision: self.revision, environment, path, wall: ctx.wall, event });
             }
             Change::Remember => {
@@ -130,17 +128,17 @@ impl Transaction for Work<'_> {
             }
             Change::PutKeyring(keyring) => {
                 let sql = "INSERT OR REPLACE INTO keyring (environment, meta) VALUES (?1, ?2)";
-                self.run(sql, params![command.environment().as_str(), json(&keyring)])?;
+                self.run(sql, params![command.inside().as_str(), json(&keyring)])?;
             }
-            Change::PutDataKeys(records) => keys::put_wraps(self.connection, command.environment(), &records)?,
-            Change::PutBody(document) => keys::put_body(self.connection, command.environment(), *document)?,
+            Change::PutDataKeys(records) => keys::put_wraps(self.connection, command.inside(), &records)?,
+            Change::PutBody(document) => keys::put_body(self.connection, command.inside(), *document)?,
             Change::DropValues { key, most } => keys::drop_values(self.connection, key, most)?,
             Change::DropStaged(key) => keys::drop_staged(self.connection, key)?,
             Change::RetireDataKey(key) => keys::retire(self.connection, key)?,
-            Change::DropDataKeys => keys::drop_retired(self.connection, command.environment())?,
+            Change::DropDataKeys => keys::drop_retired(self.connection, command.inside())?,
             change => {
                 let name = self.name_row(command)?;
-                self.change_name(command.environment(), name, change)?;
+                self.change_name(command.inside(), name, change)?;
             }
         }
         Ok(())
@@ -210,7 +208,7 @@ impl Work<'_> {
         }
         let path = command.path().map_or("", |path| path.as_str());
         let sql = "INSERT INTO name (environment, path) VALUES (?1, ?2)";
-        self.run(sql, params![command.environment().as_str(), path])?;
+        self.run(sql, params![command.inside().as_str(), path])?;
         let name = self.connection.last_insert_rowid();
         self.name = Some(name);
         Ok(name)

@@ -243,10 +243,9 @@ impl Desk {
         });
         match &done {
             Ok(done) => {
-                if let Some(path) = command.path() {
-                    let state = StateName { environment: command.environment().clone(), path: path.clone() };
+                if let Some(state) = command.state() {
                     self.touched.push(state.clone());
-                    self.due.set(state, done.due);
+                    self.due.set(state.clone(), done.due);
                 }
                 for state in work.settle_soon.drain(..) {
                     self.touched.push(state.clone());

@@ -154,7 +154,7 @@ impl World {
         // Not by the door: an id that was released has no other lease for a while.
         let take_back = LockAct::TakeBack { session: "mine".parse().unwrap(), token, asked: 1 };
         let act = Act::Lock(state(), take_back);
-        let command = Command { principal: "bootstrap".parse().unwrap(), request: None, act };
+        let command = Command { principal: "bootstrap".parse().unwrap(), trace: std::sync::Arc::default(), request: None, act };
         assert_eq!(self.store.submit(command).await.unwrap().unwrap(), Reply::TakenBack { was: true });
     }
 

@@ -1,5 +1,6 @@
 //! From the harness's words to the store's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold::domain::command::{self, Act, Command, ContentAct, EnvironmentAct, LockAct};
@@ -106,7 +107,7 @@ impl Driver {
     pub(super) fn wrap(&self, actor: Actor, request: Option<Request>, act: Act) -> Command {
         let keyed = |request: Request| (RequestId(request.id.to_be_bytes()), keyed_digest(request.digest));
         let principal = name(actor).0.parse().expect("principals of the script are principals");
-        Command { principal, request: request.map(keyed), act }
+        Command { principal, trace: Arc::default(), request: request.map(keyed), act }
     }
 }
 

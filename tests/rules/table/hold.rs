@@ -258,7 +258,8 @@ fn overdue(w: &mut World) -> Vec<bool> {
         once: false,
     };
     let act = Act::Lock("one/a".parse().expect("a name"), LockAct::Acquire(acquire));
-    let asked = Command { principal: "anybody".parse().expect("a principal"), request: None, act };
+    let asked =
+        Command { principal: "anybody".parse().expect("a principal"), trace: std::sync::Arc::default(), request: None, act };
     match crate::driver::block_on(w.driver.engine().store().submit(asked)) {
         Err(Refusal::LeaseHeld { holders, .. }) => holders.iter().map(|holder| holder.overdue).collect(),
         other => panic!("not held: {other:?}"),
