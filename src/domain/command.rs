@@ -4,10 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::access::AccessAct;
+use super::access::{AccessAct, TokenName};
 use super::audit::AuditAct;
 use super::document::{Content, Expect, Origin};
-use super::ids::{BodyId, DataKeyId, DraftId, EnvironmentId, Etag, KeyedDigest, RequestId, StateId, TicketId, Token, Version};
+use super::ids::{
+    BodyId, DataKeyId, DraftId, EnvironmentId, Etag, GrantId, KeyedDigest, RequestId, StateId, TicketId, Token, TokenHash,
+    Version,
+};
 use super::lock::Mode;
 use super::names::{EnvironmentName, InnerLock, Labels, Principal, Reason, Session, StateName, StatePath};
 use super::sealing::{DataKeyRecord, IdentityRecord, Keyring, Target, UnderMaster, Verified};
@@ -304,6 +307,12 @@ pub struct Needs {
     pub left: bool,
     /// How much is under these data keys, in this order.
     pub under: Vec<DataKeyId>,
+    /// The token of this name.
+    pub token: Option<TokenName>,
+    /// Whether a token was exchanged for the credential with this hash.
+    pub exchanged: Option<TokenHash>,
+    /// This grant.
+    pub grant: Option<GrantId>,
 }
 
 /// A lease as drafts name it: its principal, its session and the token shown.
@@ -349,7 +358,10 @@ impl Command {
         let needs = Needs { path: self.path().cloned(), ..Needs::default() };
         let own = |session: &Session| Some((self.principal.clone(), session.clone()));
         match &self.act {
-            Act::Store(_) => needs,
+            Act::Store(act) => match &**act {
+                StoreAct::Access(act) => act.needs(),
+                StoreAct::Audit(_) => needs,
+            },
             Act::Environment(_, act) => match act {
                 EnvironmentAct::Delete { .. } => Needs { usage: true, ..needs },
                 EnvironmentAct::Keys(act) => act.needs(),

@@ -8,7 +8,7 @@ use super::lock::{Lock, Settled, Ticket};
 use super::refusal::Refusal;
 use super::settings::Settings;
 use super::time::{Context, StoreTime};
-use super::{content, lease, takeover};
+use super::{access, content, lease, takeover};
 
 /// Decides a command. Pure: the same snapshot, command and context give the same decision, in every engine.
 #[must_use]
@@ -60,7 +60,7 @@ impl<'a> Work<'a> {
         }
         match &command.act {
             Act::Store(act) => match &**act {
-                StoreAct::Access(act) => match *act {},
+                StoreAct::Access(act) => access::decide(self, act),
                 StoreAct::Audit(act) => match *act {},
             },
             Act::Environment(name, act) => environment::decide(self, name, act.clone()),

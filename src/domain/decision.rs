@@ -3,14 +3,16 @@
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
+use super::access::{Subject, TokenName, TokenRecord};
 use super::command::Resealed;
 use super::document::{Content, DraftMeta, VersionMeta};
 use super::environment::Environment;
 use super::event::Event;
-use super::ids::{BodyId, DataKeyId, DraftId, KeyedDigest, TicketId, Token, Version};
+use super::ids::{BodyId, DataKeyId, DraftId, GrantId, KeyedDigest, TicketId, Token, Version};
 use super::lock::{Holder, Lock, Ticket};
 use super::refusal::{HeldBy, Refusal};
 use super::sealing::{DataKeyRecord, Ground, Keyring};
+use super::time::WallTime;
 use std::time::Duration;
 
 /// The bounded part of the store that a command [needs](super::command::Needs).
@@ -54,6 +56,12 @@ pub struct Snapshot {
     pub left: Left,
     /// How much is under the data keys that the command names; none: there is no such key.
     pub under: Vec<Option<Under>>,
+    /// The token that the command names.
+    pub token: Option<TokenRecord>,
+    /// A token was exchanged for the credential that the command names.
+    pub exchanged: bool,
+    /// The grant that the command names.
+    pub grant: Option<super::access::Grant>,
 }
 
 /// How many data keys of an environment are where in their life.
@@ -160,6 +168,10 @@ pub enum Reply {
         skipped: u64,
     },
     Settled,
+    /// As it is now.
+    Token(Box<TokenRecord>),
+    /// As it is, or was.
+    Grant(Box<super::access::Grant>),
 }
 
 /// A lease as its holder is told of it.
@@ -238,6 +250,13 @@ pub enum Change {
     /// Retired data keys go.
     DropDataKeys,
     DropDraft(DraftId),
+    PutToken(Box<TokenRecord>),
+    PutGrant(Box<super::access::Grant>),
+    DropGrant(GrantId),
+    DropGrantsTo(Subject),
+    TokensUsed(Vec<(TokenName, WallTime)>),
+    /// Those that were exchanged for another credential and expired before this time.
+    ForgetTokens(WallTime),
     Event(Event),
     /// Remembers the reply under the command's request id.
     Remember,

@@ -112,35 +112,52 @@ id16! {
     HistoryId
 }
 id16! {
+    /// A grant.
+    GrantId
+}
+id16! {
     /// A client's name for one mutation; a UUID, time-ordered ones (version 7) cost the store least.
     RequestId
 }
 
-/// A keyed digest (HMAC-SHA256 under a key of the environment): of a request, or of a document. Never an unkeyed one, which would be an
-/// oracle for short secrets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyedDigest(pub [u8; 32]);
+macro_rules! digest32 {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub struct $name(pub [u8; 32]);
 
-impl Serialize for KeyedDigest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}{}", EtagLike(&self.0[..16]), EtagLike(&self.0[16..])))
-    }
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(&Hex(&self.0))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let (high, low) = text.split_at_checked(32).ok_or_else(|| serde::de::Error::custom(IdError))?;
+                let mut digest = [0; 32];
+                digest[..16].copy_from_slice(&parse16(high).map_err(serde::de::Error::custom)?);
+                digest[16..].copy_from_slice(&parse16(low).map_err(serde::de::Error::custom)?);
+                Ok(Self(digest))
+            }
+        }
+    };
 }
 
-impl<'de> Deserialize<'de> for KeyedDigest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let (high, low) = text.split_at_checked(32).ok_or_else(|| serde::de::Error::custom(IdError))?;
-        let mut digest = [0; 32];
-        digest[..16].copy_from_slice(&parse16(high).map_err(serde::de::Error::custom)?);
-        digest[16..].copy_from_slice(&parse16(low).map_err(serde::de::Error::custom)?);
-        Ok(Self(digest))
-    }
+digest32! {
+    /// A keyed digest (HMAC-SHA256 under a key of the environment): of a request, or of a document. Never an unkeyed one, which would be
+    /// an oracle for short secrets.
+    KeyedDigest
+}
+digest32! {
+    /// SHA-256 of a token or of another credential: unkeyed, since nobody guesses 256 random bits.
+    TokenHash
 }
 
-struct EtagLike<'a>(&'a [u8]);
+struct Hex<'a>(&'a [u8]);
 
-impl fmt::Display for EtagLike<'_> {
+impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::Expect;
 use super::format::Format;
-use super::ids::{DraftId, Token, Version};
+use super::ids::{DraftId, GrantId, Token, Version};
 use super::lock::{End, Mode};
 use super::names::{EnvironmentName, Labels, Principal, Session};
 use super::sealing::JobKind;
@@ -89,6 +89,14 @@ pub enum Refusal {
     DraftNotFound(DraftId),
     #[error("{why}; and the document was NOT kept, since the drafts of this state are full ({drafts} drafts, {bytes} bytes)")]
     DraftQuota { why: Box<Refusal>, drafts: u32, bytes: u64 },
+    #[error("there is, or was, a token {0}")]
+    TokenExists(String),
+    #[error("there is no token {0}")]
+    TokenNotFound(String),
+    #[error("a token was exchanged for this credential before")]
+    CredentialSpent,
+    #[error("there is no grant {0}")]
+    GrantNotFound(GrantId),
     #[error("request id used before, for another request")]
     RequestIdReused,
     #[error(
@@ -158,6 +166,10 @@ impl Refusal {
             Self::VersionCurrent(_) => "VERSION_CURRENT",
             Self::DraftNotFound(_) => "DRAFT_NOT_FOUND",
             Self::DraftQuota { .. } => "DRAFT_QUOTA",
+            Self::TokenExists(_) => "TOKEN_NAME_TAKEN",
+            Self::TokenNotFound(_) => "API_TOKEN_NOT_FOUND",
+            Self::CredentialSpent => "CREDENTIAL_SPENT",
+            Self::GrantNotFound(_) => "GRANT_NOT_FOUND",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::Kept { why, .. } => why.code(),
         }
@@ -209,6 +221,12 @@ impl Refusal {
             Self::VersionCurrent(_) => "write or delete the state first".to_owned(),
             Self::DraftNotFound(_) => "list the drafts with `leasehold state drafts list`".to_owned(),
             Self::DraftQuota { .. } => "KEEP YOUR COPY; then promote or discard drafts and write again".to_owned(),
+            Self::TokenExists(_) => {
+                "choose another name: a revoked token keeps its own, so that it never means anybody else".to_owned()
+            }
+            Self::TokenNotFound(_) => "list the tokens with `leasehold token list`".to_owned(),
+            Self::CredentialSpent => "get a new one from its issuer: each is exchanged once".to_owned(),
+            Self::GrantNotFound(_) => "list the grants with `leasehold access list`".to_owned(),
             Self::RequestIdReused => "make a new request id for every request; only a retry keeps its id".to_owned(),
             Self::MarkWritten => {
                 "write the document itself (`leasehold state pull` with the full view), never a redacted one".to_owned()

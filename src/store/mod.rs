@@ -7,6 +7,7 @@
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+use crate::domain::access::{Grant, TokenRecord};
 use crate::domain::command::Command;
 use crate::domain::decision::{Left, Reply};
 use crate::domain::document::{DraftMeta, VersionMeta};
@@ -115,6 +116,8 @@ pub enum Query {
     Documents { environment: EnvironmentName, which: WhichDocuments, after: Option<StatePath>, limit: usize },
     /// How many documents and data keys an environment has.
     Census(EnvironmentName),
+    /// All grants and tokens.
+    Access,
 }
 
 /// Which data keys.
@@ -167,6 +170,7 @@ pub enum Rows {
     /// In the order asked; none: there is none.
     Values(Vec<Option<StoredValue>>),
     Documents(Vec<(StatePath, Document)>),
+    Access(Vec<Grant>, Vec<TokenRecord>),
     Census {
         left: Left,
         documents: u64,

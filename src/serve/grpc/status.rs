@@ -64,7 +64,8 @@ fn refusal_code(refusal: &Refusal) -> Code {
         Refusal::EnvironmentNotFound(_) | Refusal::StateNotFound | Refusal::VersionNotFound(_) | Refusal::DraftNotFound(_) => {
             Code::NotFound
         }
-        Refusal::EnvironmentExists(_) | Refusal::RequestIdReused => Code::AlreadyExists,
+        Refusal::TokenNotFound(_) | Refusal::GrantNotFound(_) => Code::NotFound,
+        Refusal::EnvironmentExists(_) | Refusal::RequestIdReused | Refusal::TokenExists(_) => Code::AlreadyExists,
         Refusal::SettingOutOfRange { .. } | Refusal::TtlOutOfRange { .. } => Code::InvalidArgument,
         Refusal::QueueFull(_) | Refusal::DraftQuota { .. } => Code::ResourceExhausted,
         Refusal::VersionConflict { .. } | Refusal::KeysMoved => Code::Aborted,

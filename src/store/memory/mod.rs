@@ -20,6 +20,7 @@ use crate::domain::settings::Limits;
 use crate::domain::time::{Context, StoreTime};
 use crate::domain::{Decide, decide};
 
+mod access;
 mod keys;
 mod select;
 mod tables;

@@ -52,6 +52,9 @@ impl Tables {
                 let live = rows.filter(|draft| which.is_none_or(|id| id == draft.id));
                 Rows::Drafts(live.cloned().collect())
             }
+            Query::Access => {
+                Rows::Access(self.access.grants.values().cloned().collect(), self.access.tokens.values().cloned().collect())
+            }
             keys => self.select_keys(keys),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
 
+use super::access::AccessTables;
 use super::keys::Keys;
 use crate::domain::command::Command;
 use crate::domain::decision::{Change, DraftUsage, Effect, HEAD_RUN, Reply, Snapshot};
@@ -31,6 +32,7 @@ pub(super) struct Tables {
     pub(super) effects: HashMap<(RequestId, Principal), (StoreTime, Effect)>,
     pub(super) settle_soon: Vec<StateName>,
     pub(super) keys: Keys,
+    pub(super) access: AccessTables,
 }
 
 /// Everything under one name.
@@ -109,7 +111,10 @@ impl Transaction for Work<'_> {
             let (at, effect) = self.tables.effects.get(&(id, command.principal.clone()))?;
             (now.since(*at) < ctx.limits.request_memory).then(|| effect.clone())
         });
-        let Some(inside) = command.environment() else { return Ok(snapshot) };
+        let Some(inside) = command.environment() else {
+            self.tables.access.load(&needs, &mut snapshot);
+            return Ok(snapshot);
+        };
         snapshot.environment = self.tables.environments.get(inside).cloned();
         self.tables.load_keys(inside, &needs, &mut snapshot);
         if needs.usage {
@@ -188,6 +193,7 @@ impl Transaction for Work<'_> {
             Change::RetireDataKey(key) => self.tables.keys.retire(key),
             Change::DropDataKeys => self.tables.keys.drop_retired(command.inside()),
             other => {
+                let Some(other) = self.tables.access.apply(other) else { return Ok(()) };
                 if let Some(path) = command.path() {
                     self.change_name(command.inside(), path, other);
                 }

@@ -22,6 +22,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::settings::Limits;
 use crate::domain::{Decide, decide};
 
+mod access;
 mod checkpoint;
 mod columns;
 mod erase;

@@ -18,8 +18,11 @@ use crate::domain::time::{StoreTime, WallTime};
 
 /// `application_id` of our files: "LsHd".
 const APPLICATION: i64 = 0x4c73_4864;
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../../migrations/sqlite/0001_init.sql"), include_str!("../../../migrations/sqlite/0002_sealing.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../../migrations/sqlite/0001_init.sql"),
+    include_str!("../../../migrations/sqlite/0002_sealing.sql"),
+    include_str!("../../../migrations/sqlite/0003_access.sql"),
+];
 /// An unclean stop of a database up to this size is followed by a check of its structure.
 const CHECKED: u64 = 256 << 20;
 

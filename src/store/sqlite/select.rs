@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns::{Column, int, limit as bounded, parse};
-use super::keys;
+use super::{access, keys};
 use crate::domain::document::{DraftMeta, VersionMeta};
 use crate::domain::environment::Environment;
 use crate::domain::event::{Event, Recorded};
@@ -94,6 +94,7 @@ pub(super) fn select(connection: &Connection, query: &Query, now: StoreTime) -> 
         Query::Documents { environment, which, after, limit } => {
             Rows::Documents(keys::documents(&transaction, environment, *which, after.as_ref(), *limit)?)
         }
+        Query::Access => access::select(&transaction)?,
         Query::Census(name) => {
             let (documents, values) = keys::census(&transaction, name)?;
             let found = super::transaction::environment(&transaction, name)?;

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns::{Column, int, json, parse};
-use super::keys;
+use super::{access, keys};
 use crate::domain::command::{Command, Needs};
 use crate::domain::decision::{Change, DraftUsage, Effect, HEAD_RUN, Reply, Snapshot};
 use crate::domain::document::{Content, DraftMeta, VersionMeta};
@@ -52,7 +52,10 @@ impl Transaction for Work<'_> {
         let needs = command.needs();
         self.name = None;
         let mut snapshot = Snapshot { effect: self.effect(command, ctx)?, ..Snapshot::default() };
-        let Some(inside) = command.environment() else { return Ok(snapshot) };
+        let Some(inside) = command.environment() else {
+            access::load(self.connection, &needs, &mut snapshot)?;
+            return Ok(snapshot);
+        };
         snapshot.environment = environment(self.connection, inside)?;
         keys::load(self.connection, inside, &needs, &mut snapshot)?;
         if needs.usage {
@@ -137,6 +140,7 @@ impl Transaction for Work<'_> {
             Change::RetireDataKey(key) => keys::retire(self.connection, key)?,
             Change::DropDataKeys => keys::drop_retired(self.connection, command.inside())?,
             change => {
+                let Some(change) = access::apply(self.connection, change)? else { return Ok(()) };
                 let name = self.name_row(command)?;
                 self.change_name(command.inside(), name, change)?;
             }

@@ -12,13 +12,15 @@ use crate::engines::{clock, folder, options};
 
 /// No migration has been released yet. Until the first release this hash follows the file; from then on neither ever changes: a change
 /// of the schema is a new migration.
-const MIGRATIONS: [(&str, &str); 2] = [
+const MIGRATIONS: [(&str, &str); 3] = [
     ("0001_init.sql", include_str!("../../../migrations/sqlite/0001_init.sql")),
     ("0002_sealing.sql", include_str!("../../../migrations/sqlite/0002_sealing.sql")),
+    ("0003_access.sql", include_str!("../../../migrations/sqlite/0003_access.sql")),
 ];
-const FROZEN: [&str; 2] = [
+const FROZEN: [&str; 3] = [
     "bb8a171e3d4e3399faa6ea2a22cc9d4e82c56c4a47abd69c6aac35a4c2c0c93b",
     "1605bdf2ffdda7cc594e1498328f69113f9e2599cf6f1ded77b2174f38cc2208",
+    "fe8817404501da9c58f013c9ea0b8b727712063e31ecddac05c13e26bfa2f304",
 ];
 
 #[test]
