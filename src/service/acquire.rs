@@ -7,7 +7,9 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::hub::Ear;
 use super::leases::Granted;
+use super::leases::verb_of;
 use super::{Caller, Error, Service};
+use crate::domain::access::{Object, Verb};
 use crate::domain::command::{Acquire, Act, LockAct};
 use crate::domain::decision::{Grant, Place, Reply};
 use crate::domain::event::{EventKind, Recorded};
@@ -15,6 +17,7 @@ use crate::domain::ids::{RequestId, TicketId, Token};
 use crate::domain::lock::Holder;
 use crate::domain::names::{Principal, StateName};
 use crate::domain::refusal::Refusal;
+use crate::service::Actor;
 use crate::store::{Query, Rows};
 
 /// What an acquiring caller is told, in this order: any number of places, a grant, a loss.
@@ -60,15 +63,15 @@ impl Service {
         caller: &Caller,
         request: Request,
     ) -> Result<mpsc::Receiver<Result<Told, Error>>, Error> {
-        let principal = caller.principal()?;
         let Request { state, acquire, wait, id } = request;
+        let actor = self.allow(caller, verb_of(acquire.mode), Object::State(&state))?;
         let digest = self.acquire_digest(&state, &acquire).await?;
         // Heard from before the act on, so that nothing falls between.
         let events = self.hub.subscribe(&state);
         let act = Act::Lock(state.clone(), LockAct::Acquire(acquire.clone()));
-        let reply = self.submit(principal.clone(), Some((id, digest)), act).await?;
+        let reply = self.submit(actor.clone(), Some((id, digest)), act).await?;
         let (told, receiver) = mpsc::channel(8);
-        let mut stream = Stream { service: Arc::clone(self), principal, state, acquire, events, told };
+        let mut stream = Stream { service: Arc::clone(self), actor, state, acquire, events, told };
         let first = match reply {
             Reply::Held(grant) => Standing::Held(grant),
             Reply::Queued(place) => Standing::Waiting(place),
@@ -85,7 +88,7 @@ impl Service {
 
 struct Stream {
     service: Arc<Service>,
-    principal: Principal,
+    actor: Actor,
     state: StateName,
     acquire: Acquire,
     events: Ear,
@@ -214,7 +217,7 @@ impl Stream {
     /// A sign of life for the ticket, and where it stands.
     async fn refresh(&self) -> Result<Standing, Error> {
         let act = Act::Lock(self.state.clone(), LockAct::Refresh { session: self.acquire.session.clone() });
-        match self.service.submit(self.principal.clone(), None, act).await? {
+        match self.service.submit(self.actor.clone(), None, act).await? {
             Reply::Held(grant) => Ok(Standing::Held(grant)),
             Reply::Queued(place) => Ok(Standing::Waiting(place)),
             _ => Err(Error::internal("a refresh answered otherwise")),
@@ -227,7 +230,7 @@ impl Stream {
             return Ok(Standing::Held(grant));
         }
         let act = Act::Lock(self.state.clone(), LockAct::Cancel { ticket: Some(ticket), session: None });
-        self.service.submit(self.principal.clone(), None, act).await?;
+        self.service.submit(self.actor.clone(), None, act).await?;
         let Place { holders, cooldown, place, .. } = place;
         let held = Refusal::LeaseHeld { holders, cooldown, waiting: place };
         Err(Error::WaitOver { held: held.to_string() })

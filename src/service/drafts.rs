@@ -1,6 +1,7 @@
 //! Drafts: list and discard. Promotion is a write (`rewrite.rs`).
 
 use super::{Caller, Error, Service};
+use crate::domain::access::{Object, Verb};
 use crate::domain::command::{Act, ContentAct};
 use crate::domain::document::DraftMeta;
 use crate::domain::ids::{DraftId, RequestId};
@@ -13,7 +14,7 @@ impl Service {
     /// # Errors
     /// There is no such environment.
     pub async fn drafts(&self, caller: &Caller, state: &StateName, all: bool) -> Result<Vec<(DraftMeta, u32)>, Error> {
-        caller.principal()?;
+        self.allow_any(caller, &[Verb::ReadRedacted, Verb::Promote, Verb::Write], Object::State(state))?;
         self.keys(&state.environment).await?;
         let Rows::Drafts(drafts) = self.store.select(Query::Drafts(state.clone(), None)).await? else {
             return Err(Error::internal("drafts answered with other rows"));
@@ -36,9 +37,10 @@ impl Service {
     /// # Errors
     /// There is none of that id.
     pub async fn discard_draft(&self, caller: &Caller, id: RequestId, state: StateName, draft: DraftId) -> Result<(), Error> {
+        let actor = self.allow_any(caller, &[Verb::Promote, Verb::Write], Object::State(&state))?;
         let which = format!("{state} {draft}");
         let digest = self.keys(&state.environment).await?.request_digest(&[b"discard", which.as_bytes()]);
         let act = Act::Content(state, Box::new(ContentAct::DiscardDraft(draft)));
-        self.submit(caller.principal()?, Some((id, digest)), act).await.map(drop)
+        self.submit(actor, Some((id, digest)), act).await.map(drop)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::vault::Ring;
 use super::{Caller, Error, Service, random};
+use crate::domain::access::{Object, Verb};
 use crate::domain::command::{Act, EnvironmentAct, LockAct};
 use crate::domain::decision::Reply;
 use crate::domain::environment::Environment;
@@ -9,6 +10,7 @@ use crate::domain::ids::{EnvironmentId, KeyedDigest, RequestId};
 use crate::domain::names::{EnvironmentName, Principal, Reason, StateName};
 use crate::domain::settings::SettingsChange;
 use crate::secrets::recipient::Recipient;
+use crate::service::Actor;
 use crate::store::{Query, Rows};
 
 /// What is frozen: an environment, or one state in it.
@@ -68,7 +70,7 @@ impl Service {
         settings: SettingsChange,
         recovery: Recovery,
     ) -> Result<Environment, Error> {
-        let principal = caller.principal()?;
+        let actor = self.allow(caller, Verb::Admin, Object::Environment(&name))?;
         let recovery = recovery.checked()?;
         let masters = self.vault.masters()?;
         let environment = EnvironmentId(random::bytes16()?);
@@ -77,7 +79,7 @@ impl Service {
         let text = format!("{name} {settings:?} {recovery:?}");
         let request = Some((id, self.server_key.digest(&[b"create", text.as_bytes()])));
         let act = EnvironmentAct::Create { id: environment, settings, keyring };
-        match self.submit(principal, request, Act::Environment(name, act)).await? {
+        match self.submit(actor, request, Act::Environment(name, act)).await? {
             Reply::Environment(environment) => Ok(environment),
             _ => Err(Error::internal("an environment act answered otherwise")),
         }
@@ -88,13 +90,16 @@ impl Service {
     /// # Errors
     /// There is none of that name.
     pub async fn environments(&self, caller: &Caller, which: Option<EnvironmentName>) -> Result<Vec<(Environment, u64)>, Error> {
-        caller.principal()?;
-        let Rows::Environments(found) = self.store.select(Query::Environments(which.clone())).await? else {
+        self.allow_list(caller, Verb::ALL, which.as_ref())?;
+        let Rows::Environments(mut found) = self.store.select(Query::Environments(which.clone())).await? else {
             return Err(Error::internal("environments answered with other rows"));
         };
         match which {
             Some(name) if found.is_empty() => Err(crate::domain::refusal::Refusal::EnvironmentNotFound(name).into()),
-            _ => Ok(found),
+            _ => {
+                found.retain(|(environment, _)| self.allow_within(caller, Verb::ALL, &environment.name).is_ok());
+                Ok(found)
+            }
         }
     }
 
@@ -103,7 +108,7 @@ impl Service {
     /// # Errors
     /// There is no such environment.
     pub async fn public_keys(&self, caller: &Caller, name: &EnvironmentName) -> Result<PublicKeys, Error> {
-        caller.principal()?;
+        self.allow_within(caller, Verb::ALL, name)?;
         let (environment, keyring) = self.keyring(name).await?;
         Ok(PublicKeys { signer: keyring.signer.0, recovery: keyring.recovery, identity: environment.identity })
     }
@@ -119,8 +124,9 @@ impl Service {
         name: EnvironmentName,
         change: SettingsChange,
     ) -> Result<(Environment, u64), Error> {
+        let actor = self.allow(caller, Verb::Admin, Object::Environment(&name))?;
         let digest = self.keys(&name).await?.request_digest(&[b"set", format!("{change:?}").as_bytes()]);
-        match self.environment_act(caller, id, digest, name.clone(), EnvironmentAct::Set(change)).await? {
+        match self.environment_act(actor, id, digest, name.clone(), EnvironmentAct::Set(change)).await? {
             Reply::Environment(environment) => {
                 let states = self.environments(caller, Some(name)).await?.first().map_or(0, |(_, states)| *states);
                 Ok((environment, states))
@@ -134,13 +140,12 @@ impl Service {
     /// # Errors
     /// No such environment.
     pub async fn freeze(&self, caller: &Caller, id: RequestId, target: Target, reason: Reason) -> Result<(), Error> {
+        let actor = self.allow(caller, Verb::Admin, target.object())?;
         let keys = self.keys(target.environment()).await?;
         let digest = keys.request_digest(&[b"freeze", target.text().as_bytes(), reason.as_str().as_bytes()]);
         match target {
-            Target::Environment(name) => self.environment_act(caller, id, digest, name, EnvironmentAct::Freeze(reason)).await?,
-            Target::State(state) => {
-                self.submit(caller.principal()?, Some((id, digest)), Act::Lock(state, LockAct::Freeze(reason))).await?
-            }
+            Target::Environment(name) => self.environment_act(actor, id, digest, name, EnvironmentAct::Freeze(reason)).await?,
+            Target::State(state) => self.submit(actor, Some((id, digest)), Act::Lock(state, LockAct::Freeze(reason))).await?,
         };
         Ok(())
     }
@@ -150,12 +155,11 @@ impl Service {
     /// # Errors
     /// No such environment.
     pub async fn unfreeze(&self, caller: &Caller, id: RequestId, target: Target) -> Result<bool, Error> {
+        let actor = self.allow(caller, Verb::Admin, target.object())?;
         let digest = self.keys(target.environment()).await?.request_digest(&[b"unfreeze", target.text().as_bytes()]);
         let reply = match target {
-            Target::Environment(name) => self.environment_act(caller, id, digest, name, EnvironmentAct::Unfreeze).await?,
-            Target::State(state) => {
-                self.submit(caller.principal()?, Some((id, digest)), Act::Lock(state, LockAct::Unfreeze)).await?
-            }
+            Target::Environment(name) => self.environment_act(actor, id, digest, name, EnvironmentAct::Unfreeze).await?,
+            Target::State(state) => self.submit(actor, Some((id, digest)), Act::Lock(state, LockAct::Unfreeze)).await?,
         };
         Ok(matches!(reply, Reply::Unfrozen { was: true }))
     }
@@ -171,9 +175,10 @@ impl Service {
         name: EnvironmentName,
         force: bool,
     ) -> Result<u64, Error> {
+        let actor = self.allow(caller, Verb::Admin, Object::Environment(&name))?;
         // Its key goes with it, and a retry has to be recognised afterwards.
         let digest = self.server_key.digest(&[b"delete", format!("{name} {force}").as_bytes()]);
-        let deleted = self.environment_act(caller, id, digest, name.clone(), EnvironmentAct::Delete { force }).await;
+        let deleted = self.environment_act(actor, id, digest, name.clone(), EnvironmentAct::Delete { force }).await;
         self.forget_keys(&name);
         match deleted? {
             Reply::EnvironmentDeleted { states } => Ok(states),
@@ -183,27 +188,24 @@ impl Service {
 
     pub(super) async fn environment_act(
         &self,
-        caller: &Caller,
+        actor: Actor,
         id: RequestId,
         digest: KeyedDigest,
         name: EnvironmentName,
         act: EnvironmentAct,
     ) -> Result<Reply, Error> {
-        self.submit(caller.principal()?, Some((id, digest)), Act::Environment(name, act)).await
-    }
-}
-
-impl Caller {
-    /// The principal, where a lease secret does not do.
-    pub(super) fn principal(&self) -> Result<Principal, Error> {
-        match self {
-            Self::Principal(principal) => Ok(principal.clone()),
-            Self::Lease(_) => Err(Error::Unauthenticated),
-        }
+        self.submit(actor, Some((id, digest)), Act::Environment(name, act)).await
     }
 }
 
 impl Target {
+    fn object(&self) -> Object<'_> {
+        match self {
+            Self::Environment(name) => Object::Environment(name),
+            Self::State(state) => Object::State(state),
+        }
+    }
+
     fn environment(&self) -> &EnvironmentName {
         match self {
             Self::Environment(name) => name,

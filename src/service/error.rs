@@ -1,8 +1,9 @@
 //! Why a use case fails, by who must act. The outside message never quotes a cause of ours.
 
+use crate::domain::access::{AccessError, Verb};
 use crate::domain::format::{Format, FormatError};
 use crate::domain::ids::DraftId;
-use crate::domain::names::NameError;
+use crate::domain::names::{NameError, Principal};
 use crate::domain::refusal::Refusal;
 use crate::domain::rules::RuleError;
 use crate::store::StoreError;
@@ -34,6 +35,18 @@ pub enum Error {
     Message(String),
     #[error("no valid token was shown")]
     Unauthenticated,
+    #[error("there is nothing here for you: it does not exist, or you have no right on it")]
+    NotAllowed,
+    #[error("{principal} has no right to `{verb}` on {object}")]
+    Forbidden { principal: Principal, verb: Verb, object: String },
+    #[error("this is more than you may hand on: it takes {0}")]
+    Beyond(String),
+    #[error("the token was made, but its answer was lost, and it is not kept")]
+    SecretGone,
+    #[error("{0}")]
+    Access(#[from] AccessError),
+    #[error("documents are sealed for you to registered recipients only, and this is none of them")]
+    RecipientForeign,
     #[error("the cursor is malformed")]
     Cursor,
     #[error("the history of events has moved on: {why}")]
@@ -98,6 +111,12 @@ impl Error {
             Self::TooLong { .. } => "STREAM_TOO_LONG",
             Self::Message(_) => "MESSAGE_INVALID",
             Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::NotAllowed => "NOT_ALLOWED",
+            Self::Forbidden { .. } => "PERMISSION_DENIED",
+            Self::Beyond(_) => "BEYOND_RIGHTS",
+            Self::SecretGone => "TOKEN_GONE",
+            Self::Access(_) => "ACCESS_INVALID",
+            Self::RecipientForeign => "RECIPIENT_FOREIGN",
             Self::Cursor => "CURSOR_INVALID",
             Self::Relist { .. } => "WATCH_RELIST",
             Self::WaitOver { .. } => "WAIT_OVER",
@@ -134,6 +153,12 @@ impl Error {
             Self::Protocol(_) => "see the comments in proto/leasehold/v1",
             Self::Message(_) => "send what proto/leasehold/v1 says: text in UTF-8, chunks of at most 256 KiB",
             Self::Unauthenticated => "set LEASEHOLD_TOKEN, or LEASEHOLD_TOKEN_FILE, to a valid token",
+            Self::NotAllowed => "check the name, or ask whoever administers it for a grant",
+            Self::Forbidden { .. } => "ask whoever administers it for a grant; `leasehold access explain` says what there is",
+            Self::Beyond(_) => "ask somebody who has these rights; `leasehold access explain` says what there is",
+            Self::SecretGone => "revoke it, and make another one with a new request id",
+            Self::Access(_) => "keep the rule in the message; docs/access.md has examples",
+            Self::RecipientForeign => "have it registered with the grant or the token that allows `read.full` (`--recipient age1…`)",
             Self::Cursor => "pass a cursor as the server gave it, or none",
             Self::Relist { .. } => "list the states again, then watch from the cursor in `metadata.cursor`",
             Self::WaitOver { .. } => "try again, wait longer, or look at the holder with `leasehold lease show`",

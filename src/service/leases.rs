@@ -5,7 +5,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::caller::LEASES;
 use super::{Caller, Error, LeaseSecret, Service};
+use crate::domain::access::{Object, Verb};
 use crate::domain::command::{Acquire, Act, Break, LockAct};
 use crate::domain::decision::{Grant, Place, Reply};
 use crate::domain::ids::{KeyedDigest, RequestId, TicketId, Token};
@@ -75,8 +77,8 @@ impl Service {
         token: Token,
         ttl: Option<Duration>,
     ) -> Result<Renewed, Error> {
-        let principal = self.lease_principal(caller, &state, &session, token).await?;
-        match self.submit(principal, None, Act::Lock(state, LockAct::Renew { session, token, ttl })).await? {
+        let actor = self.allow_lease(caller, LEASES, &state, &session, token).await?;
+        match self.submit(actor, None, Act::Lock(state, LockAct::Renew { session, token, ttl })).await? {
             Reply::Renewed { ttl, remaining, waiting, .. } => Ok(Renewed { ttl, remaining, waiting }),
             _ => Err(Error::internal("a renewal answered otherwise")),
         }
@@ -94,8 +96,8 @@ impl Service {
         token: Token,
         abandoned: bool,
     ) -> Result<(bool, Option<End>), Error> {
-        let principal = self.lease_principal(caller, &state, &session, token).await?;
-        match self.submit(principal, None, Act::Lock(state, LockAct::Release { session, token, abandoned })).await? {
+        let actor = self.allow_lease(caller, LEASES, &state, &session, token).await?;
+        match self.submit(actor, None, Act::Lock(state, LockAct::Release { session, token, abandoned })).await? {
             Reply::Released { was_live, ended } => Ok((was_live, ended)),
             _ => Err(Error::internal("a release answered otherwise")),
         }
@@ -113,10 +115,13 @@ impl Service {
         ticket: Option<TicketId>,
         session: Option<Session>,
     ) -> Result<bool, Error> {
+        // Somebody else's ticket is for who may break leases.
+        let verbs = if ticket.is_some() { &[Verb::Break][..] } else { LEASES };
+        let actor = self.allow_any(caller, verbs, Object::State(&state))?;
         let which = format!("{ticket:?} {session:?}");
         let digest = self.digest(&state, &[b"cancel", which.as_bytes()]).await?;
         let act = Act::Lock(state, LockAct::Cancel { ticket, session });
-        Ok(matches!(self.submit(caller.principal()?, Some((id, digest)), act).await?, Reply::Cancelled { was_waiting: true }))
+        Ok(matches!(self.submit(actor, Some((id, digest)), act).await?, Reply::Cancelled { was_waiting: true }))
     }
 
     /// Takes an expired lease again.
@@ -131,9 +136,10 @@ impl Service {
         session: Session,
         old: Token,
     ) -> Result<Granted, Error> {
+        let actor = self.allow(caller, Verb::LeaseExclusive, Object::State(&state))?;
         let digest = self.digest(&state, &[b"reacquire", session.as_str().as_bytes(), &old.0.to_be_bytes()]).await?;
         let act = Act::Lock(state.clone(), LockAct::Reacquire { session: session.clone(), old });
-        match self.submit(caller.principal()?, Some((id, digest)), act).await? {
+        match self.submit(actor, Some((id, digest)), act).await? {
             Reply::Held(grant) => self.granted(&state, &session, grant).await,
             _ => Err(Error::internal("a reacquire answered otherwise")),
         }
@@ -144,9 +150,13 @@ impl Service {
     /// # Errors
     /// The lock has moved on.
     pub async fn break_lease(&self, caller: &Caller, id: RequestId, state: StateName, act: Break) -> Result<Broken, Error> {
+        let actor = self.allow(caller, Verb::Break, Object::State(&state))?;
+        if let Some(take) = &act.take {
+            self.allow(caller, verb_of(take.mode), Object::State(&state))?;
+        }
         let digest = self.digest(&state, &[b"break", format!("{act:?}").as_bytes()]).await?;
         let session = act.take.as_ref().map(|take| take.session.clone());
-        match self.submit(caller.principal()?, Some((id, digest)), Act::Lock(state.clone(), LockAct::Break(act))).await? {
+        match self.submit(actor, Some((id, digest)), Act::Lock(state.clone(), LockAct::Break(act))).await? {
             Reply::Broken { broken, then } => match (then.map(|then| *then), session) {
                 (Some(Reply::Held(grant)), Some(session)) => {
                     Ok(Broken { broken, granted: Some(self.granted(&state, &session, grant).await?), queued: None })
@@ -163,7 +173,7 @@ impl Service {
     /// # Errors
     /// No such environment.
     pub async fn lock(&self, caller: &Caller, state: StateName) -> Result<(LockRow, StoreTime), Error> {
-        caller.principal()?;
+        self.allow_any(caller, SEES_LOCKS, Object::State(&state))?;
         let environment = state.environment.clone();
         match self.store.select(Query::Lock(state)).await? {
             Rows::Locks(rows, now) => {
@@ -186,13 +196,28 @@ impl Service {
         after: Option<StateName>,
         limit: usize,
     ) -> Result<(Vec<LockRow>, StoreTime), Error> {
-        caller.principal()?;
+        self.allow_list(caller, SEES_LOCKS, prefix.environment.as_ref())?;
         if let Some(environment) = &prefix.environment {
             self.keys(environment).await?;
         }
-        match self.store.select(Query::Locks { prefix, all, after, limit }).await? {
-            Rows::Locks(rows, now) => Ok((rows, now)),
-            _ => Err(Error::internal("locks answered with other rows")),
+        let mut after = after;
+        let mut shown = Vec::new();
+        loop {
+            let query = Query::Locks { prefix: prefix.clone(), all, after: after.clone(), limit };
+            let Rows::Locks(rows, now) = self.store.select(query).await? else {
+                return Err(Error::internal("locks answered with other rows"));
+            };
+            let last = rows.len() < limit;
+            after = rows.last().map(|row| row.state.clone());
+            for row in rows {
+                let held = self.verbs(caller, &Object::State(&row.state))?;
+                if SEES_LOCKS.iter().any(|verb| held.has(*verb)) && shown.len() < limit {
+                    shown.push(row);
+                }
+            }
+            if last || shown.len() == limit {
+                return Ok((shown, now));
+            }
         }
     }
 
@@ -201,7 +226,7 @@ impl Service {
     /// # Errors
     /// No such environment.
     pub async fn tickets(&self, caller: &Caller, state: StateName) -> Result<(Vec<Ticket>, StoreTime), Error> {
-        caller.principal()?;
+        self.allow_any(caller, SEES_LOCKS, Object::State(&state))?;
         self.keys(&state.environment).await?;
         match self.store.select(Query::Tickets(state)).await? {
             Rows::Tickets(mut tickets, now) => {
@@ -209,25 +234,6 @@ impl Service {
                 Ok((tickets, now))
             }
             _ => Err(Error::internal("tickets answered with other rows")),
-        }
-    }
-
-    /// The principal of a caller who acts on a lease.
-    pub(super) async fn lease_principal(
-        &self,
-        caller: &Caller,
-        state: &StateName,
-        session: &Session,
-        token: Token,
-    ) -> Result<crate::domain::names::Principal, Error> {
-        match caller {
-            Caller::Principal(principal) => Ok(principal.clone()),
-            // A stranger without a valid token must not learn which environments there are.
-            Caller::Lease(_) => match self.keys(&state.environment).await {
-                Ok(keys) => Self::principal_of(&keys, caller, state, session, token),
-                Err(Error::Refused(_)) => Err(Error::Unauthenticated),
-                Err(error) => Err(error),
-            },
         }
     }
 
@@ -248,6 +254,17 @@ impl Service {
         let Acquire { session, mode, plan, ttl, wait, labels, unattended, polls, once } = acquire;
         let text = format!("{mode:?} {plan} {ttl:?} {wait} {labels:?} {unattended} {polls} {once}");
         self.digest(state, &[b"acquire", session.as_str().as_bytes(), text.as_bytes()]).await
+    }
+}
+
+/// Who may look at locks: readers, and who may take or break them.
+const SEES_LOCKS: &[Verb] = &[Verb::ReadRedacted, Verb::LeaseExclusive, Verb::LeaseShared, Verb::Break];
+
+/// What an acquire in this mode needs.
+pub(super) fn verb_of(mode: Mode) -> Verb {
+    match mode {
+        Mode::Exclusive => Verb::LeaseExclusive,
+        Mode::Shared => Verb::LeaseShared,
     }
 }
 

@@ -4,9 +4,11 @@ use zeroize::Zeroizing;
 
 use super::vault::Ring;
 use super::{Caller, Error, Service};
+use crate::domain::access::{Object, Verb};
 use crate::domain::sealing::{Keyring, UnderMaster};
 use crate::secrets::master::{MasterError, Masters};
 use crate::secrets::recipient::Recipient;
+use crate::service::Actor;
 use crate::store::{Query, Rows};
 
 /// Whether the server serves documents.
@@ -24,7 +26,7 @@ impl Service {
     /// # Errors
     /// The caller is no principal.
     pub fn lock_status(&self, caller: &Caller) -> Result<LockStatus, Error> {
-        caller.principal()?;
+        self.allow_somewhere(caller, Verb::ALL)?;
         Ok(LockStatus { locked: self.is_locked(), asks_passphrase: self.vault.source().asks_passphrase() })
     }
 
@@ -33,7 +35,7 @@ impl Service {
     /// # Errors
     /// The key cannot be had, or is the wrong one: the server stays as it was. [`Error::Locked`] if it was locked meanwhile.
     pub async fn unlock(&self, caller: &Caller, passphrase: Option<Zeroizing<String>>) -> Result<bool, Error> {
-        let principal = caller.principal()?;
+        let Actor { principal, .. } = self.allow(caller, Verb::Keys, Object::Store)?;
         let _alone = self.vault.unlocking().await;
         let seen = self.vault.times_locked();
         let source = self.vault.source().clone();
@@ -63,7 +65,7 @@ impl Service {
     /// # Errors
     /// The caller is no principal.
     pub fn lock_down(&self, caller: &Caller) -> Result<bool, Error> {
-        let principal = caller.principal()?;
+        let Actor { principal, .. } = self.allow(caller, Verb::Keys, Object::Store)?;
         let had_keys = self.vault.lock();
         tracing::info!(%principal, "locked: documents are not served until `leasehold unlock`");
         Ok(!had_keys)

@@ -10,9 +10,12 @@ use crate::domain::decision::Reply;
 use crate::domain::ids::{KeyedDigest, RequestId, Token};
 use crate::domain::names::{EnvironmentName, Principal, Session, StateName};
 use crate::secrets::operational::{OperationKeys, ServerKey};
+use crate::store::clock::Source;
 use crate::store::{Query, Rows, Store};
 
+pub mod access;
 pub mod acquire;
+mod caller;
 mod crew;
 pub mod drafts;
 pub mod environments;
@@ -36,6 +39,7 @@ pub mod views;
 pub mod watch;
 
 pub use crate::secrets::master::{COMMAND_TIMEOUT, MasterSource};
+pub use caller::{Actor, Caller, Known, LeaseSecret};
 pub use error::Error;
 
 /// Bounds on what callers may send.
@@ -53,24 +57,6 @@ impl Default for Bounds {
     }
 }
 
-/// Who calls, as the door found out.
-#[derive(Clone)]
-pub enum Caller {
-    /// An authenticated principal.
-    Principal(Principal),
-    /// Somebody who shows a lease secret. It stands for the principal that the lease was granted to, for that lease only.
-    Lease(LeaseSecret),
-}
-
-/// A lease secret as it was shown: not yet verified. No `Debug`.
-#[derive(Clone)]
-pub struct LeaseSecret {
-    /// Whose lease it says it is.
-    pub principal: Principal,
-    /// What has to match.
-    pub proof: [u8; 32],
-}
-
 /// The use cases over one store.
 pub struct Service {
     store: Arc<dyn Store>,
@@ -81,6 +67,7 @@ pub struct Service {
     /// How many deletions there were: keys read across one are not kept.
     deletions: AtomicU64,
     hub: Arc<hub::Hub>,
+    access: access::Rights,
     bounds: Bounds,
     waiting: tools::Waiting,
     telling: tools::Telling,
@@ -99,7 +86,13 @@ const PERMIT: u64 = 64 << 10;
 impl Service {
     /// The service over a store, locked. Spawns the task that tells watchers; call it inside a runtime.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, server_key: ServerKey, source: MasterSource, bounds: Bounds) -> Arc<Self> {
+    pub fn new(
+        store: Arc<dyn Store>,
+        server_key: ServerKey,
+        source: MasterSource,
+        bounds: Bounds,
+        clock: Arc<dyn Source>,
+    ) -> Arc<Self> {
         let permits = (bounds.in_flight / PERMIT).clamp(1, u64::from(u32::MAX >> 3));
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
@@ -111,6 +104,7 @@ impl Service {
             vault: vault::Vault::new(source),
             keys: DashMap::new(),
             deletions: AtomicU64::new(0),
+            access: access::Rights::new(clock),
             bounds,
             waiting: tools::Waiting::default(),
             telling: tools::Telling::default(),
@@ -129,23 +123,6 @@ impl Service {
     #[must_use]
     pub fn store_head(&self) -> tokio::sync::watch::Receiver<crate::store::Head> {
         self.store.head()
-    }
-
-    /// The principal behind a caller who acts on a lease. A lease secret is believed if it proves this very lease.
-    fn principal_of(
-        keys: &OperationKeys,
-        caller: &Caller,
-        state: &StateName,
-        session: &Session,
-        token: Token,
-    ) -> Result<Principal, Error> {
-        match caller {
-            Caller::Principal(principal) => Ok(principal.clone()),
-            Caller::Lease(LeaseSecret { principal, proof }) => {
-                let proves = keys.is_lease_secret(proof, state, session, token, principal);
-                if proves { Ok(principal.clone()) } else { Err(Error::Unauthenticated) }
-            }
-        }
     }
 
     /// What of the server's key is the environment's, for digests of requests and lease secrets: also while the server is locked.
@@ -174,8 +151,8 @@ impl Service {
         self.vault.forget(environment);
     }
 
-    async fn submit(&self, principal: Principal, request: Option<(RequestId, KeyedDigest)>, act: Act) -> Result<Reply, Error> {
-        let trace = Arc::default();
+    async fn submit(&self, actor: Actor, request: Option<(RequestId, KeyedDigest)>, act: Act) -> Result<Reply, Error> {
+        let Actor { principal, trace } = actor;
         Ok(self.store.submit(Command { principal, trace, request, act }).await??)
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::sealing::Plain;
 use super::views::{Masked, View, Viewed};
 use super::{Caller, Error, Service};
+use crate::domain::access::{Object, Verb};
 use crate::domain::document::{DraftMeta, VersionMeta};
 use crate::domain::format::Format;
 use crate::domain::ids::{DraftId, Etag, Version};
@@ -86,9 +87,17 @@ impl Service {
         unless: Option<Etag>,
         view: &View,
     ) -> Result<Pulled, Error> {
-        self.authorise_read(caller, state, view)?;
+        let mut allowed = self.authorise_read(caller, state, view);
+        if !matches!(which, Which::Draft(_)) {
+            allowed = Ok(allowed?);
+        }
+        self.allow_any(caller, Verb::ALL, Object::State(state))?;
         self.keys(&state.environment).await?;
         let meta = self.meta(state, which).await?;
+        // A draft opens to its writer, too.
+        if !matches!(&meta, Meta::Draft(draft) if draft.principal == *caller.principal()) {
+            allowed?;
+        }
         if let (Meta::Version(version), Some(etag)) = (&meta, unless)
             && version.etag == etag
         {

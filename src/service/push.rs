@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::sealing::{Place, Plain, run};
 use super::{Caller, Error, PERMIT, Service, random};
+use crate::domain::access::{Object, Verb};
 use crate::domain::command::{Act, ContentAct, Write};
 use crate::domain::decision::Reply;
 use crate::domain::document::{Content, Expect, Origin, VersionMeta};
@@ -21,6 +22,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::sealing::{DataKeyRecord, Ground};
 pub use crate::secrets::find::{Warning, WarningKind};
 use crate::secrets::operational::OperationKeys;
+use crate::service::Actor;
 use crate::store::{CHUNK, Query, Rows};
 
 /// A write as a caller asks for it.
@@ -123,18 +125,21 @@ impl Service {
     ///
     /// # Errors
     /// The lease secret does not prove this lease.
-    pub async fn authorise_push(&self, caller: &Caller, push: &Push) -> Result<Principal, Error> {
-        let principal = self.lease_principal(caller, &push.state, &push.session, push.token).await?;
+    pub async fn authorise_push(&self, caller: &Caller, push: &Push) -> Result<Actor, Error> {
+        let actor = self.allow_lease(caller, &[Verb::Write], &push.state, &push.session, push.token).await?;
+        if push.rewrite && !caller.is_lease() {
+            self.allow(caller, Verb::Rewrite, Object::State(&push.state))?;
+        }
         // A locked server would read the document in vain.
         self.vault.masters()?;
-        Ok(principal)
+        Ok(actor)
     }
 
     /// Writes a version, or keeps the document as a draft and says so in the error.
     ///
     /// # Errors
     /// The document or the write is refused.
-    pub async fn push(&self, principal: Principal, push: Push, upload: Upload) -> Result<Written, Error> {
+    pub async fn push(&self, actor: Actor, push: Push, upload: Upload) -> Result<Written, Error> {
         let (document, _flight) = upload.whole()?;
         let ring = self.ring(&push.state.environment).await?;
         let digest = run(document.len(), {
@@ -153,13 +158,13 @@ impl Service {
             rewrite: push.rewrite,
             inner_lock: push.inner_lock.clone(),
         };
-        self.write_document(principal, Some((push.id, digest.boxed())), write, document, push.format).await
+        self.write_document(actor, Some((push.id, digest.boxed())), write, document, push.format).await
     }
 
     /// Seals a document for where the state stands and writes it; again if the state has moved in between.
     pub(super) async fn write_document(
         &self,
-        principal: Principal,
+        actor: Actor,
         request: Option<(RequestId, BoxFuture<'_, Result<KeyedDigest, Error>>)>,
         mut write: Draftless<'_>,
         document: Plain,
@@ -210,7 +215,7 @@ impl Service {
                 masked: sealed.masked,
                 content: Some(sealed.content),
             };
-            match self.write(principal.clone(), request, &write, prepared).await {
+            match self.write(actor.clone(), request, &write, prepared).await {
                 Err(Error::Refused(Refusal::VersionConflict { .. })) if write.expect.is_none() && tries > 0 => {}
                 Err(Error::Refused(Refusal::GroundMoved)) if tries > 0 => self.vault.forget(&state.environment),
                 Err(Error::Refused(Refusal::TokenMoved(coming))) if tries > 0 => write.token = coming,
@@ -230,7 +235,7 @@ impl Service {
     /// Submits a write.
     pub(super) async fn write(
         &self,
-        principal: Principal,
+        actor: Actor,
         request: Option<(RequestId, KeyedDigest)>,
         write: &Draftless<'_>,
         prepared: Prepared,
@@ -252,7 +257,7 @@ impl Service {
             fresh_state: fresh,
             draft,
         });
-        match self.submit(principal, request, Act::Content((*state).clone(), Box::new(act))).await? {
+        match self.submit(actor, request, Act::Content((*state).clone(), Box::new(act))).await? {
             Reply::Wrote { version, replayed } => Ok(Written { version: *version, replayed, warnings: Vec::new() }),
             _ => Err(Error::internal("a write answered otherwise")),
         }

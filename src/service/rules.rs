@@ -1,6 +1,7 @@
 //! An environment's own rules on what is sealed.
 
 use super::{Caller, Error, Service};
+use crate::domain::access::{Object, Verb};
 use crate::domain::command::{EnvironmentAct, KeyAct};
 use crate::domain::decision::Reply;
 use crate::domain::ids::RequestId;
@@ -13,7 +14,7 @@ impl Service {
     /// # Errors
     /// There is no such environment.
     pub async fn rules(&self, caller: &Caller, environment: &EnvironmentName) -> Result<SealRules, Error> {
-        caller.principal()?;
+        self.allow_within(caller, &[Verb::ReadRedacted, Verb::Admin, Verb::Keys], environment)?;
         Ok(self.keyring(environment).await?.1.rules)
     }
 
@@ -30,12 +31,13 @@ impl Service {
         revision: u64,
         rules: &[String],
     ) -> Result<SealRules, Error> {
+        let actor = self.allow(caller, Verb::Admin, Object::Environment(&environment))?;
         let rules = rules.iter().map(|text| text.parse()).collect::<Result<Vec<SealRule>, _>>()?;
         SealRules::new(revision, rules.clone())?;
         let text = format!("{revision} {rules:?}");
         let digest = self.keys(&environment).await?.request_digest(&[b"rules", text.as_bytes()]);
         let act = EnvironmentAct::Keys(Box::new(KeyAct::Rules { revision, rules }));
-        let done = self.environment_act(caller, id, digest, environment.clone(), act).await;
+        let done = self.environment_act(actor, id, digest, environment.clone(), act).await;
         self.vault.forget(&environment);
         match done? {
             Reply::Keys { keyring, .. } => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::pull::{Meta, Which};
 use super::{Caller, Error, Service};
+use crate::domain::access::{Object, Verb};
 use crate::domain::command::{Act, ContentAct};
 use crate::domain::decision::Reply;
 use crate::domain::document::VersionMeta;
@@ -38,14 +39,30 @@ impl Service {
         after: Option<StateName>,
         limit: usize,
     ) -> Result<Vec<(EnvironmentName, VersionMeta)>, Error> {
-        caller.principal()?;
+        self.allow_list(caller, &[Verb::ReadRedacted], prefix.environment.as_ref())?;
         if let Some(environment) = &prefix.environment {
             self.keys(environment).await?;
         }
-        match self.store.select(Query::States { prefix, deleted, after, limit }).await? {
-            Rows::Versions(rows) => Ok(rows),
-            _ => Err(Error::internal("states answered with other rows")),
+        let mut after = after;
+        let mut shown = Vec::new();
+        while shown.len() < limit {
+            let query = Query::States { prefix: prefix.clone(), deleted, after: after.clone(), limit };
+            let Rows::Versions(rows) = self.store.select(query).await? else {
+                return Err(Error::internal("states answered with other rows"));
+            };
+            let last = rows.len() < limit;
+            for (environment, version) in rows {
+                let name = StateName { environment: environment.clone(), path: version.path.clone() };
+                if self.verbs(caller, &Object::State(&name))?.has(Verb::ReadRedacted) && shown.len() < limit {
+                    shown.push((environment, version));
+                }
+                after = Some(name);
+            }
+            if last {
+                break;
+            }
         }
+        Ok(shown)
     }
 
     /// The history of a state from the newest down, by entry or (`all`) by version; and where the next page starts.
@@ -62,7 +79,7 @@ impl Service {
     ) -> Result<(Vec<Entry>, Option<Version>), Error> {
         /// Versions read at once: an apply that saves every few seconds has hundreds in one entry.
         const PAGE: usize = 1000;
-        caller.principal()?;
+        self.allow(caller, Verb::ReadRedacted, Object::State(state))?;
         self.keys(&state.environment).await?;
         let mut entries: Vec<Entry> = Vec::new();
         let mut before = before;
@@ -101,7 +118,7 @@ impl Service {
     /// # Errors
     /// There is none.
     pub async fn show(&self, caller: &Caller, state: &StateName, which: Which) -> Result<Meta, Error> {
-        caller.principal()?;
+        self.allow(caller, Verb::ReadRedacted, Object::State(state))?;
         self.keys(&state.environment).await?;
         self.meta(state, which).await
     }
@@ -117,7 +134,12 @@ impl Service {
         from: Option<Version>,
         to: Which,
     ) -> Result<Diff, Error> {
-        caller.principal()?;
+        self.allow(caller, Verb::ReadRedacted, Object::State(state))?;
+        let held = self.verbs(caller, &Object::State(state))?;
+        if held.has(Verb::Write) && !held.has(Verb::ReadFull) {
+            // Who may write could try guesses, and see whether a secret changed.
+            self.allow(caller, Verb::ReadFull, Object::State(state))?;
+        }
         self.keys(&state.environment).await?;
         let to_meta = self.meta(state, to).await?;
         let from = match (from, &to_meta) {
@@ -150,10 +172,11 @@ impl Service {
     /// # Errors
     /// There is no such state or version, or the version is current.
     pub async fn purge(&self, caller: &Caller, id: RequestId, state: StateName, version: Option<Version>) -> Result<u64, Error> {
+        let actor = self.allow(caller, Verb::Admin, Object::State(&state))?;
         let which = format!("{state} {version:?}");
         let digest = self.keys(&state.environment).await?.request_digest(&[b"purge", which.as_bytes()]);
         let act = Act::Content(state, Box::new(ContentAct::Purge(version)));
-        match self.submit(caller.principal()?, Some((id, digest)), act).await? {
+        match self.submit(actor, Some((id, digest)), act).await? {
             Reply::Purged { versions } => Ok(versions),
             _ => Err(Error::internal("a purge answered otherwise")),
         }

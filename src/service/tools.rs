@@ -9,9 +9,11 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::sync::broadcast;
 
+use super::caller::LEASES;
 use super::push::{Draftless, Upload, Written};
 use super::sealing::{Plain, run};
 use super::{Caller, Error, Service};
+use crate::domain::access::{Object, Verb};
 use crate::domain::command::{Acquire, Act, Break, LockAct};
 use crate::domain::decision::{Grant, Place, Reply};
 use crate::domain::document::Origin;
@@ -23,6 +25,7 @@ use crate::domain::names::{InnerLock, Labels, Principal, Reason, Session, StateN
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::Plans;
 use crate::domain::time::StoreTime;
+use crate::service::Actor;
 use crate::store::{Query, Rows};
 
 /// A lock asked for by its id.
@@ -51,7 +54,7 @@ pub enum Locked {
 /// A lease that its holder has not been told of yet.
 pub struct Lease {
     service: Arc<Service>,
-    principal: Principal,
+    actor: Actor,
     state: StateName,
     session: Session,
     /// As it was granted.
@@ -93,10 +96,11 @@ impl Service {
     /// # Errors
     /// The id was used before, or the lease is refused for another reason than others.
     pub async fn tool_lock(self: &Arc<Self>, caller: &Caller, ask: Ask) -> Result<Locked, Error> {
-        let principal = caller.principal()?;
+        let verb = if ask.plan { Verb::LeaseShared } else { Verb::LeaseExclusive };
+        let actor = self.allow(caller, verb, Object::State(&ask.state))?;
         // Heard from before the act on, so that nothing falls between.
         let mut events = self.hub.subscribe(&ask.state);
-        let mut place = match self.ask(&principal, &ask, ask.hold.is_some()).await {
+        let mut place = match self.ask(&actor, &ask, ask.hold.is_some()).await {
             Ok(Asked::Done(locked)) => return Ok(locked),
             Ok(Asked::Queued(place)) => Some(place),
             // To a client this is no other refusal: it tries again.
@@ -105,7 +109,7 @@ impl Service {
             Err(error) => return Err(error),
         };
         let standing = self.standing(&ask.state, place.as_ref()).await?;
-        let waited = self.waiting.since(&ask, &principal, standing.now);
+        let waited = self.waiting.since(&ask, &actor.principal, standing.now);
         let Some(patience) = ask.hold.or(waited.map(|waited| waited.min(MOST_HELD))) else { return Ok(Locked::Taken(standing)) };
         let over = tokio::time::sleep(patience);
         tokio::pin!(over);
@@ -115,7 +119,7 @@ impl Service {
         loop {
             let ticket = match place.as_ref() {
                 Some(place) => place.ticket,
-                None => match self.ask(&principal, &ask, true).await? {
+                None => match self.ask(&actor, &ask, true).await? {
                     Asked::Done(locked) => return Ok(locked),
                     Asked::Queued(queued) => place.insert(queued).ticket,
                     Asked::Full => return Ok(Locked::Taken(self.standing(&ask.state, None).await?)),
@@ -135,7 +139,7 @@ impl Service {
             };
             place = if ask_again { None } else { place };
         }
-        match self.ask(&principal, &ask, true).await? {
+        match self.ask(&actor, &ask, true).await? {
             Asked::Done(locked) => Ok(locked),
             Asked::Queued(place) => Ok(Locked::Taken(self.standing(&ask.state, Some(&place)).await?)),
             Asked::Full => Ok(Locked::Taken(self.standing(&ask.state, None).await?)),
@@ -147,13 +151,14 @@ impl Service {
     /// # Errors
     /// The lease was lost, is somebody else's, or there is none of this id.
     pub async fn tool_unlock(&self, caller: &Caller, state: &StateName, id: &Session, plan: bool) -> Result<(), Error> {
-        let principal = caller.principal()?;
+        let actor = self.allow_any(caller, LEASES, Object::State(state))?;
+        let principal = &actor.principal;
         let (lock, now) = self.lock_now(state).await?;
-        let own = |holder: &&Holder| holder.session == *id && holder.principal == principal;
+        let own = |holder: &&Holder| holder.session == *id && holder.principal == *principal;
         let holder = lock.holders.iter().find(own).or_else(|| lock.holders.iter().find(|holder| holder.session == *id));
         let (token, own) = match holder {
-            Some(holder) => (holder.token, holder.principal == principal),
-            None => match lock.spent_by(&principal, id, now) {
+            Some(holder) => (holder.token, holder.principal == *principal),
+            None => match lock.spent_by(principal, id, now) {
                 Some(spent) if spent.how == End::Released => return Ok(()),
                 Some(spent) => return Err(Refusal::LeaseLost { token: spent.token, how: Some(spent.how.clone()) }.into()),
                 None if plan && self.plans(state).await? == Plans::Snapshot => return Ok(()),
@@ -163,12 +168,12 @@ impl Service {
         if !own {
             return Err(Refusal::LeaseForeign(token).into());
         }
-        self.tool_release(principal, state, id, token).await
+        self.tool_release(actor, state, id, token).await
     }
 
-    async fn tool_release(&self, principal: Principal, state: &StateName, id: &Session, token: Token) -> Result<(), Error> {
+    async fn tool_release(&self, actor: Actor, state: &StateName, id: &Session, token: Token) -> Result<(), Error> {
         let release = LockAct::Release { session: id.clone(), token, abandoned: false };
-        match self.submit(principal, None, Act::Lock(state.clone(), release)).await? {
+        match self.submit(actor, None, Act::Lock(state.clone(), release)).await? {
             Reply::Released { was_live: true, .. } | Reply::Released { ended: None | Some(End::Released), .. } => Ok(()),
             Reply::Released { ended, .. } => Err(Refusal::LeaseLost { token, how: ended }.into()),
             _ => Err(Error::internal("a release answered otherwise")),
@@ -187,14 +192,15 @@ impl Service {
         id: Option<&Session>,
         reason: Reason,
     ) -> Result<Vec<Holder>, Error> {
-        let principal = caller.principal()?;
+        let own = LEASES.iter().chain(&[Verb::Break]).copied().collect::<Vec<_>>();
+        let actor = self.allow_any(caller, &own, Object::State(state))?;
         let token = match id {
             None => None,
             Some(id) => {
                 let (lock, _) = self.lock_now(state).await?;
                 match lock.holders.iter().find(|holder| holder.session == *id) {
-                    Some(holder) if holder.principal == principal && holder.labels == Labels::default() => {
-                        self.tool_release(principal, state, id, holder.token).await?;
+                    Some(holder) if holder.principal == actor.principal && holder.labels == Labels::default() => {
+                        self.tool_release(actor, state, id, holder.token).await?;
                         return Ok(Vec::new());
                     }
                     Some(holder) => Some(holder.token),
@@ -203,11 +209,27 @@ impl Service {
                 }
             }
         };
+        let actor = self.allow(caller, Verb::Break, Object::State(state))?;
         let act = Break { token, reason, now: false, forced: token.is_none(), take: None };
-        match self.submit(principal, None, Act::Lock(state.clone(), LockAct::Break(act))).await? {
+        match self.submit(actor, None, Act::Lock(state.clone(), LockAct::Break(act))).await? {
             Reply::Broken { broken, .. } => Ok(broken),
             _ => Err(Error::internal("a break answered otherwise")),
         }
+    }
+
+    /// Whether a caller may write here, with a lock's id or without one: asked before the document is read.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn authorise_tool_write(&self, caller: &Caller, state: &StateName, locked: bool, rewrite: bool) -> Result<Actor, Error> {
+        let actor = self.allow(caller, Verb::Write, Object::State(state))?;
+        if !locked {
+            self.allow(caller, Verb::LeaseExclusive, Object::State(state))?;
+        }
+        if rewrite {
+            self.allow(caller, Verb::Rewrite, Object::State(state))?;
+        }
+        Ok(actor)
     }
 
     /// Writes a state of Terraform or OpenTofu under the lock with this id; without one, as a write that takes the lock and gives it back.
@@ -223,13 +245,13 @@ impl Service {
         upload: Upload,
         rewrite: bool,
     ) -> Result<Written, Error> {
-        let principal = caller.principal()?;
+        let actor = self.authorise_tool_write(caller, state, id.is_some(), rewrite)?;
         let (document, _flight) = upload.whole()?;
         let (lock, _) = self.lock_now(state).await?;
         let write = Draftless {
             state,
             session: id.clone().unwrap_or_else(|| "without-a-lock".parse().expect("a plain word is a session")),
-            token: id.as_ref().map_or(Token(lock.last_token.0 + 1), |id| token_of(&lock, &principal, id)),
+            token: id.as_ref().map_or(Token(lock.last_token.0 + 1), |id| token_of(&lock, &actor.principal, id)),
             passing: id.is_none(),
             // Nobody else can have written since the grant while the lease is live; once it is not, that alone is the answer.
             expect: None,
@@ -237,7 +259,7 @@ impl Service {
             rewrite,
             inner_lock: id.map(|id| InnerLock::try_from(id.as_str().to_owned())).transpose()?,
         };
-        let wrote = self.write_document(principal.clone(), None, write.clone(), Arc::clone(&document), Some(Format::Terraform));
+        let wrote = self.write_document(actor.clone(), None, write.clone(), Arc::clone(&document), Some(Format::Terraform));
         match wrote.await {
             Err(
                 error @ (Error::Document(FormatError::Encrypted)
@@ -246,7 +268,7 @@ impl Service {
                 if !is_envelope(&document).await? {
                     return Err(error);
                 }
-                self.write_document(principal, None, write, document, Some(Format::Opaque)).await
+                self.write_document(actor, None, write, document, Some(Format::Opaque)).await
             }
             wrote => wrote,
         }
@@ -257,18 +279,18 @@ impl Service {
     /// # Errors
     /// No such environment.
     pub async fn tool_standing(&self, caller: &Caller, state: &StateName) -> Result<Standing, Error> {
-        caller.principal()?;
+        self.allow_any(caller, Verb::ALL, Object::State(state))?;
         self.standing(state, None).await
     }
 
     /// Asks to the end, even if the client is gone meanwhile: a grant that nobody waits for any more is dropped then, and so taken back.
-    async fn ask(self: &Arc<Self>, principal: &Principal, ask: &Ask, queue: bool) -> Result<Asked, Error> {
-        let (service, principal, ask) = (Arc::clone(self), principal.clone(), ask.clone());
-        let asking = tokio::spawn(async move { service.ask_to_the_end(principal, ask, queue).await });
+    async fn ask(self: &Arc<Self>, actor: &Actor, ask: &Ask, queue: bool) -> Result<Asked, Error> {
+        let (service, actor, ask) = (Arc::clone(self), actor.clone(), ask.clone());
+        let asking = tokio::spawn(async move { service.ask_to_the_end(actor, ask, queue).await });
         asking.await.unwrap_or_else(|error| Err(Error::internal(&error.to_string())))
     }
 
-    async fn ask_to_the_end(self: Arc<Self>, principal: Principal, ask: Ask, queue: bool) -> Result<Asked, Error> {
+    async fn ask_to_the_end(self: Arc<Self>, actor: Actor, ask: Ask, queue: bool) -> Result<Asked, Error> {
         let acquire = Acquire {
             session: ask.id.clone(),
             mode: Mode::Exclusive,
@@ -281,10 +303,10 @@ impl Service {
             once: true,
         };
         let act = Act::Lock(ask.state.clone(), LockAct::Acquire(acquire));
-        match self.submit(principal.clone(), None, act).await {
+        match self.submit(actor.clone(), None, act).await {
             Ok(Reply::Held(grant)) => {
-                self.waiting.forget(&ask, &principal);
-                Ok(Asked::Done(Locked::Held(Lease::new(self, principal, ask, grant))))
+                self.waiting.forget(&ask, &actor.principal);
+                Ok(Asked::Done(Locked::Held(Lease::new(self, actor, ask, grant))))
             }
             Ok(Reply::Unneeded) => Ok(Asked::Done(Locked::Unneeded)),
             Ok(Reply::Queued(place)) => Ok(Asked::Queued(place)),
@@ -349,14 +371,14 @@ struct Answers {
 }
 
 impl Lease {
-    fn new(service: Arc<Service>, principal: Principal, ask: Ask, grant: Grant) -> Self {
+    fn new(service: Arc<Service>, actor: Actor, ask: Ask, grant: Grant) -> Self {
         let (state, session) = (ask.state, ask.id);
         {
             let mut answers = service.telling.0.entry((state.clone(), grant.token)).or_default();
             answers.under_way += 1;
             answers.asked = answers.asked.max(grant.asked);
         }
-        Self { service, principal, state, session, grant, told: false }
+        Self { service, actor, state, session, grant, told: false }
     }
 
     /// Its holder was told: it lives on.
@@ -375,13 +397,13 @@ impl Drop for Lease {
         }
         let last = self.service.telling.0.remove_if(&key, |_, answers| answers.under_way == 0);
         let Some((_, Answers { told: false, asked, .. })) = last else { return };
-        let (service, principal) = (Arc::clone(&self.service), self.principal.clone());
+        let (service, actor) = (Arc::clone(&self.service), self.actor.clone());
         let act = LockAct::TakeBack { session: self.session.clone(), token: self.grant.token, asked };
         let act = Act::Lock(self.state.clone(), act);
         // Outside a runtime everything ends anyway.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            if let Err(error) = service.submit(principal, None, act).await {
+            if let Err(error) = service.submit(actor, None, act).await {
                 tracing::warn!(%error, "a grant that nobody was told of could not be taken back");
             }
         });

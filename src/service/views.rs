@@ -11,6 +11,7 @@ use super::pull::{Meta, Which};
 use super::sealing::{Plain, run};
 use super::vault::Ring;
 use super::{Caller, Error, Service};
+use crate::domain::access::{Object, Verb};
 use crate::domain::format::Format;
 use crate::domain::ids::{Etag, Version};
 use crate::domain::names::StateName;
@@ -21,6 +22,7 @@ use crate::secrets::seal::OpenError;
 use crate::secrets::view::outputs::{OutputsError, is_output, outputs, outputs_state};
 use crate::secrets::view::redacted::{redact, redact_whole};
 use crate::secrets::view::sealed::{Subject, seal_for};
+use crate::service::Actor;
 
 /// How a document is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,14 +81,22 @@ pub struct SealedPlaces {
 }
 
 impl Service {
-    /// The one place where a reader's rights on a state are checked: `full` and `sealed` are to need `read.full`, `outputs` `read.outputs`,
-    /// and `redacted` `read.redacted`, where `read.full` includes the others; `sealed` only to a recipient that is registered for the
-    /// principal. There is only the bootstrap principal yet, who may everything.
+    /// The one place where a reader's rights on a state are checked: `full` and `sealed` need `read.full`, `outputs` `read.outputs`, and
+    /// `redacted` `read.redacted`, where `read.full` includes the others; `sealed` only to a recipient that is registered for the caller,
+    /// or that somebody with `admin` there names.
     ///
     /// # Errors
     /// A lease secret is no right to read.
-    pub(super) fn authorise_read(&self, caller: &Caller, _state: &StateName, _view: &View) -> Result<(), Error> {
-        caller.principal().map(drop)
+    pub(super) fn authorise_read(&self, caller: &Caller, state: &StateName, view: &View) -> Result<Actor, Error> {
+        let object = Object::State(state);
+        let actor = self.allow(caller, view.verb(), object)?;
+        if let View::Sealed(reader) = view
+            && !self.verbs(caller, &object)?.has(Verb::Admin)
+            && !self.is_registered(caller, state, reader)
+        {
+            return Err(Error::RecipientForeign);
+        }
+        Ok(actor)
     }
 
     /// A version or a draft, as the view has it.
@@ -205,6 +215,18 @@ fn reason(reason: Reason) -> &'static str {
         Reason::Before => "before",
         Reason::Overflow => "overflow",
         Reason::Whole => "whole",
+    }
+}
+
+impl View {
+    /// What reading it needs.
+    #[must_use]
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::Full | Self::Sealed(_) => Verb::ReadFull,
+            Self::Outputs | Self::OutputsState => Verb::ReadOutputs,
+            Self::Redacted => Verb::ReadRedacted,
+        }
     }
 }
 

@@ -8,9 +8,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::{mpsc, watch};
 
 use super::{Caller, Error, Service};
+use crate::domain::access::{Object, Verb};
 use crate::domain::event::Recorded;
 use crate::domain::ids::{HistoryId, Revision};
-use crate::domain::names::Prefix;
+use crate::domain::names::{Prefix, StateName};
 
 /// A place in a history. Opaque to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +64,7 @@ impl Service {
         prefix: Prefix,
         from: Option<Cursor>,
     ) -> Result<mpsc::Receiver<Result<Seen, Error>>, Error> {
-        caller.principal()?;
+        self.allow_list(caller, &[Verb::ReadRedacted], prefix.environment.as_ref())?;
         let head = *self.store.head().borrow();
         let here = Cursor { history: head.history, revision: head.revision };
         let relist = |why| Error::Relist { why, cursor: here.to_string() };
@@ -76,9 +77,9 @@ impl Service {
         };
         let (send, receive) = mpsc::channel(64);
         let told = self.hub.told();
-        let service = Arc::clone(self);
+        let (service, caller) = (Arc::clone(self), caller.clone());
         tokio::spawn(async move {
-            if let Err(error) = service.follow(prefix, cursor, told, &send).await {
+            if let Err(error) = service.follow(&caller, prefix, cursor, told, &send).await {
                 let _ = send.send(Err(error)).await;
             }
         });
@@ -87,6 +88,7 @@ impl Service {
 
     async fn follow(
         &self,
+        caller: &Caller,
         prefix: Prefix,
         mut cursor: Cursor,
         mut told: watch::Receiver<Revision>,
@@ -120,11 +122,21 @@ impl Service {
                 cursor.revision = event.revision;
                 let inside = prefix.environment.as_ref().is_none_or(|environment| *environment == event.environment);
                 let covered = event.path.as_ref().map_or(prefix.path.is_none(), |path| prefix.covers(path.as_str()));
-                if inside && covered && send.send(Ok(Seen::Event(cursor, event))).await.is_err() {
+                let seen = inside && covered && self.may_see(caller, &event)?;
+                if seen && send.send(Ok(Seen::Event(cursor, event))).await.is_err() {
                     return Ok(());
                 }
             }
         }
+    }
+
+    /// Whether a watcher may know of an event, as its rights are now.
+    fn may_see(&self, caller: &Caller, event: &Recorded) -> Result<bool, Error> {
+        let Some(path) = &event.path else {
+            return Ok(self.allow_within(caller, &[Verb::ReadRedacted], &event.environment).is_ok());
+        };
+        let state = StateName { environment: event.environment.clone(), path: path.clone() };
+        Ok(self.verbs(caller, &Object::State(&state))?.has(Verb::ReadRedacted))
     }
 
     async fn page(&self, after: Revision) -> Result<Vec<Arc<Recorded>>, Error> {

@@ -77,6 +77,17 @@ impl fmt::Display for Subject {
 pub struct Scope {
     pub verbs: Verbs,
     pub on: Glob,
+    /// The age recipients that documents may be sealed to for a reader by this right.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
+}
+
+impl Scope {
+    /// Without recipients.
+    #[must_use]
+    pub fn new(verbs: Verbs, on: Glob) -> Self {
+        Self { verbs, on, recipients: Vec::new() }
+    }
 }
 
 /// A right that somebody was given.

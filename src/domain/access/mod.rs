@@ -126,9 +126,36 @@ impl Access {
         self.tokens.get(self.by_hash.get(hash)?).filter(|token| token.live(now))
     }
 
-    /// Whether a token, or one it comes from, was revoked: what it holds is to be taken from it. One that merely expired keeps its leases.
+    /// A token was revoked: what is granted to it goes.
+    pub fn revoke(&mut self, token: &TokenRecord) {
+        self.put_token(token.clone());
+        let principal = token.name.principal();
+        self.grants.retain(|_, grant| grant.to.as_str() != principal.as_str());
+    }
+
+    /// When a token was last seen.
+    pub fn used(&mut self, name: &TokenName, at: WallTime) {
+        self.tokens.entry(name.clone()).and_modify(|token| token.used = Some(at));
+    }
+
+    /// Whether a recipient is registered with a right to read the object that this credential itself has.
+    #[must_use]
+    pub fn registered(&self, who: &Credential, object: &Object<'_>, recipient: &str) -> bool {
+        let (scopes, principal) = match who {
+            Credential::Token(name) => (self.tokens.get(name).map_or(&[][..], |token| &token.scopes), name.principal()),
+            Credential::Principal(principal) => (&[][..], principal.clone()),
+        };
+        let mut own = scopes.iter().chain(self.granted(&principal).map(|grant| &grant.scope));
+        own.any(|scope| scope.allows(Verb::ReadFull, object) && scope.recipients.iter().any(|known| known == recipient))
+    }
+
+    /// Whether all rights of a principal that once had some were taken away: what it holds is to be taken from it. A token that merely
+    /// expired keeps its leases; one that was revoked does not, nor does one that it made; others when nothing is granted to them any more.
     #[must_use]
     pub fn revoked(&self, principal: &Principal) -> bool {
+        if ["oidc:", "cert:"].iter().any(|kind| principal.as_str().starts_with(kind)) {
+            return self.granted(principal).next().is_none();
+        }
         let name = principal.as_str().strip_prefix("token:").and_then(|name| name.parse().ok());
         let mut next = name.map(Maker::Token);
         for _ in 0..=DEEPEST {

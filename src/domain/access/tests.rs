@@ -4,7 +4,7 @@ use crate::domain::names::StateName;
 const NOW: WallTime = WallTime(1_000);
 
 fn scope(verbs: &str, on: &str) -> Scope {
-    Scope { verbs: verbs.parse().unwrap(), on: on.parse().unwrap() }
+    Scope::new(verbs.parse().unwrap(), on.parse().unwrap())
 }
 
 fn token(name: &str, maker: Maker, scopes: &[Scope]) -> TokenRecord {
@@ -110,7 +110,7 @@ fn what_is_covered_is_covered_at_every_step() {
     assert!(!access.covers(&lead, &scope("write", "**"), NOW));
     assert!(!access.covers(&lead, &scope("write", "prod"), NOW), "the environment is not its states");
     assert!(access.covers(&of_token("admin"), &scope("admin", "/"), NOW));
-    assert!(!access.covers(&lead, &Scope { verbs: Verbs::default(), on: "prod/a".parse().unwrap() }, NOW));
+    assert!(!access.covers(&lead, &Scope::new(Verbs::default(), "prod/a".parse().unwrap()), NOW));
 }
 
 #[test]

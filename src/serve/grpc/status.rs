@@ -42,9 +42,12 @@ fn code(error: &Error) -> Code {
         | Error::RecoveryRequired
         | Error::Rule(_)
         | Error::Recipient(_)
+        | Error::Access(_)
         | Error::Cursor => Code::InvalidArgument,
         Error::TooLarge { .. } => Code::ResourceExhausted,
         Error::Unauthenticated => Code::Unauthenticated,
+        Error::NotAllowed | Error::Forbidden { .. } | Error::Beyond(_) | Error::RecipientForeign => Code::PermissionDenied,
+        Error::SecretGone => Code::FailedPrecondition,
         Error::Relist { .. } => Code::OutOfRange,
         Error::WaitOver { .. }
         | Error::BytesGone(_)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Telling, unwrappable};
+use crate::domain::access::{Object, Verb};
 use crate::domain::command::KeyAct;
 use crate::domain::ids::{IdentityVersion, KeyedDigest, RequestId};
 use crate::domain::names::{EnvironmentName, Principal};
@@ -12,6 +13,7 @@ use crate::domain::time::WallTime;
 use crate::secrets::keys::{EnvironmentIdentity, WrapError};
 use crate::secrets::master::Masters;
 use crate::secrets::recipient::Recipient;
+use crate::service::Actor;
 use crate::service::environments::recipient;
 use crate::service::vault::Ring;
 use crate::service::{Caller, Error, Service};
@@ -37,14 +39,14 @@ impl Service {
     /// # Errors
     /// No such environment, the server is locked, or a reencrypt is under way.
     pub async fn rewrap(&self, caller: &Caller, id: RequestId, environment: EnvironmentName) -> Result<Telling, Error> {
-        let principal = caller.principal()?;
+        let actor = self.allow(caller, Verb::Keys, Object::Environment(&environment))?;
         let digest = self.keys(&environment).await?.request_digest(&[b"rewrap"]);
         if let Some(job) = self.running(&environment, JobKind::Rewrap).await? {
             return self.join(environment, job.id);
         }
         let ring = self.fresh_ring(&environment).await?;
         let recovery = ring.recovery()?;
-        self.begin_rewrap(principal, (id, digest), environment, recovery).await
+        self.begin_rewrap(actor, (id, digest), environment, recovery).await
     }
 
     /// The same with other recovery recipients.
@@ -58,7 +60,9 @@ impl Service {
         environment: EnvironmentName,
         change: RecipientsChange,
     ) -> Result<Telling, Error> {
-        let principal = caller.principal()?;
+        let actor = self.allow(caller, Verb::Keys, Object::Environment(&environment))?;
+        // Whoever is named can read everything.
+        self.allow_all_of(caller, Verb::ReadFull, &environment)?;
         let digest = self.keys(&environment).await?.request_digest(&[b"recipients", format!("{change:?}").as_bytes()]);
         let (found, keyring) = self.keyring(&environment).await?;
         if let Some(job) = keyring.job {
@@ -80,7 +84,7 @@ impl Service {
         if recovery.is_empty() && !change.none {
             return Err(Error::RecoveryRequired);
         }
-        self.begin_rewrap(principal, (id, digest), environment, recovery).await
+        self.begin_rewrap(actor, (id, digest), environment, recovery).await
     }
 
     /// Asks for new data keys, and seals everything of an environment again under them. Joins a reencrypt that is under way.
@@ -88,7 +92,7 @@ impl Service {
     /// # Errors
     /// No such environment, the server is locked, or a rewrap is under way.
     pub async fn reencrypt(&self, caller: &Caller, id: RequestId, environment: EnvironmentName) -> Result<Telling, Error> {
-        let principal = caller.principal()?;
+        let actor = self.allow(caller, Verb::Keys, Object::Environment(&environment))?;
         let digest = self.keys(&environment).await?.request_digest(&[b"reencrypt"]);
         self.vault.masters()?;
         if let Some(job) = self.running(&environment, JobKind::Reencrypt).await? {
@@ -98,13 +102,13 @@ impl Service {
             Rows::Census { documents, .. } => documents,
             _ => return Err(Error::internal("a census answered with other rows")),
         };
-        let begun = self.key_act(principal, Some((id, digest)), &environment, KeyAct::BeginReencrypt { total }).await;
+        let begun = self.key_act(actor, Some((id, digest)), &environment, KeyAct::BeginReencrypt { total }).await;
         self.begun(environment, id, JobKind::Reencrypt, begun.map(drop)).await
     }
 
     async fn begin_rewrap(
         &self,
-        principal: Principal,
+        actor: Actor,
         request: (RequestId, KeyedDigest),
         environment: EnvironmentName,
         recovery: Vec<Recipient>,
@@ -113,7 +117,7 @@ impl Service {
         for _ in 0..TRIES {
             let ring = self.fresh_ring(&environment).await?;
             let act = new_identity(&masters, &ring, &recovery).map_err(unwrappable)?;
-            match self.key_act(principal.clone(), Some(request), &environment, act).await {
+            match self.key_act(actor.clone(), Some(request), &environment, act).await {
                 // Something else changed the keyring in between.
                 Err(Error::Refused(Refusal::KeysMoved)) => {}
                 begun => return self.begun(environment, request.0, JobKind::Rewrap, begun.map(drop)).await,

@@ -1,5 +1,6 @@
 //! The end of retired keys.
 
+use crate::domain::access::{Object, Verb};
 use crate::domain::command::KeyAct;
 use crate::domain::ids::{DataKeyId, RequestId};
 use crate::domain::names::EnvironmentName;
@@ -25,10 +26,10 @@ impl Service {
     /// # Errors
     /// No such environment, a rotation is under way, or nothing is retired.
     pub async fn destroy_keys(&self, caller: &Caller, id: RequestId, environment: EnvironmentName) -> Result<Destroyed, Error> {
-        let principal = caller.principal()?;
+        let actor = self.allow(caller, Verb::Keys, Object::Environment(&environment))?;
         let digest = self.keys(&environment).await?.request_digest(&[b"destroy"]);
         let wraps = self.retired_wraps(&environment).await?;
-        let (_, keys, _) = self.key_act(principal, Some((id, digest)), &environment, KeyAct::Destroy).await?;
+        let (_, keys, _) = self.key_act(actor, Some((id, digest)), &environment, KeyAct::Destroy).await?;
         self.vault.forget(&environment);
         self.vault.forget_data_keys();
         Ok(Destroyed { keys, erased: self.store.erase(wraps).await? })

@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 
 use super::begin::TRIES;
 use super::{Outcome, Phase, Progress, Telling, Told, off_thread, unwrappable};
+use crate::domain::access::{Object, Verb};
 use crate::domain::command::KeyAct;
 use crate::domain::environment::Environment;
 use crate::domain::names::{EnvironmentName, Principal};
@@ -12,6 +13,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::sealing::{Keyring, UnderMaster, Wrapped};
 use crate::secrets::keys::WrapError;
 use crate::secrets::master::Masters;
+use crate::service::Actor;
 use crate::service::vault::Ring;
 use crate::service::{Caller, Error, Service};
 use crate::store::{Query, Rows};
@@ -22,7 +24,7 @@ impl Service {
     /// # Errors
     /// The server is locked, or the master keys cannot be had, or do not open everything.
     pub async fn rewrap_master(&self, caller: &Caller, passphrase: Option<zeroize::Zeroizing<String>>) -> Result<Telling, Error> {
-        let principal = caller.principal()?;
+        let actor = self.allow(caller, Verb::Keys, Object::Store)?;
         self.vault.masters()?;
         // Also the check that they open everything.
         self.unlock(caller, passphrase).await?;
@@ -34,7 +36,7 @@ impl Service {
         tokio::spawn(async move {
             let Some(service) = me.upgrade() else { return };
             let names: Vec<EnvironmentName> = all.into_iter().map(|(environment, _)| environment.name).collect();
-            let done = service.under_current(&principal, &names, &send).await;
+            let done = service.under_current(&actor, &names, &send).await;
             let _ = send.send(done.map(Told::Done)).await;
         });
         Ok(receive)
@@ -42,13 +44,13 @@ impl Service {
 
     async fn under_current(
         &self,
-        principal: &Principal,
+        actor: &Actor,
         names: &[EnvironmentName],
         send: &mpsc::Sender<Result<Told, Error>>,
     ) -> Result<Outcome, Error> {
         let (mut outcome, mut old) = (Outcome::default(), Vec::new());
         for (n, name) in names.iter().enumerate() {
-            match self.move_to_master(principal, name).await {
+            match self.move_to_master(actor, name).await {
                 Ok(replaced) => {
                     outcome.done += u64::from(!replaced.is_empty());
                     old.extend(replaced);
@@ -69,7 +71,7 @@ impl Service {
     }
 
     /// Wraps what is not under the current master; returns the wraps that were replaced.
-    async fn move_to_master(&self, principal: &Principal, name: &EnvironmentName) -> Result<Vec<Vec<u8>>, Error> {
+    async fn move_to_master(&self, actor: &Actor, name: &EnvironmentName) -> Result<Vec<Vec<u8>>, Error> {
         for _ in 0..TRIES {
             let masters = self.vault.masters()?;
             let (environment, keyring) = self.keyring(name).await?;
@@ -78,7 +80,7 @@ impl Service {
                 return Ok(old);
             }
             let act = off_thread(move || rewrapped(&masters, environment, keyring)).await??;
-            match self.key_act(principal.clone(), None, name, act).await {
+            match self.key_act(actor.clone(), None, name, act).await {
                 Err(Error::Refused(Refusal::KeysMoved)) => {}
                 done => {
                     self.vault.forget(name);

@@ -31,6 +31,7 @@ use crate::domain::decision::Reply;
 use crate::domain::ids::{KeyedDigest, RequestId};
 use crate::domain::names::{EnvironmentName, Principal};
 use crate::domain::sealing::Keyring;
+use crate::service::Actor;
 
 /// What a rotation is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,13 +92,13 @@ pub type Telling = mpsc::Receiver<Result<Told, Error>>;
 impl Service {
     async fn key_act(
         &self,
-        principal: Principal,
+        actor: Actor,
         request: Option<(RequestId, KeyedDigest)>,
         environment: &EnvironmentName,
         act: KeyAct,
     ) -> Result<(Keyring, u64, u64), Error> {
         let act = Act::Environment(environment.clone(), EnvironmentAct::Keys(Box::new(act)));
-        match self.submit(principal, request, act).await? {
+        match self.submit(actor, request, act).await? {
             Reply::Keys { keyring, done, skipped } => Ok((*keyring, done, skipped)),
             _ => Err(Error::internal("an act on keys answered otherwise")),
         }
@@ -105,8 +106,7 @@ impl Service {
 
     /// An act of the server itself.
     async fn own_key_act(&self, environment: &EnvironmentName, act: KeyAct) -> Result<(Keyring, u64, u64), Error> {
-        let server = "leasehold".parse().expect("a plain word is a principal");
-        self.key_act(server, None, environment, act).await
+        self.key_act(Actor::server(), None, environment, act).await
     }
 }
 

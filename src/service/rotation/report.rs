@@ -1,5 +1,6 @@
 //! What keys an environment has, and what is under them.
 
+use crate::domain::access::{Object, Verb};
 use crate::domain::decision::Left;
 use crate::domain::environment::Environment;
 use crate::domain::ids::DataKeyId;
@@ -44,7 +45,7 @@ impl Service {
     /// # Errors
     /// There is no such environment.
     pub async fn report_keys(&self, caller: &Caller, name: &EnvironmentName) -> Result<Report, Error> {
-        caller.principal()?;
+        self.allow(caller, Verb::Keys, Object::Environment(name))?;
         let (environment, keyring) = self.keyring(name).await?;
         let Rows::Census { left, documents, values } = self.store.select(Query::Census(name.clone())).await? else {
             return Err(Error::internal("a census answered with other rows"));
@@ -75,7 +76,7 @@ impl Service {
         after: Option<DataKeyId>,
         limit: usize,
     ) -> Result<Vec<DataKeyRecord>, Error> {
-        caller.principal()?;
+        self.allow(caller, Verb::Keys, Object::Environment(name))?;
         self.keys(name).await?;
         self.data_keys(name, WhichKeys::All, after, limit).await
     }

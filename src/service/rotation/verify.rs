@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::documents::{meta, place};
 use super::{Outcome, Phase, Progress, Telling, Told, off_thread};
+use crate::domain::access::{Object, Verb};
 use crate::domain::command::KeyAct;
 use crate::domain::names::{EnvironmentName, StateName};
 use crate::domain::sealing::Verified;
@@ -49,7 +50,7 @@ impl Service {
     /// # Errors
     /// No such environment, or the server is locked.
     pub async fn verify_keys(&self, caller: &Caller, environment: EnvironmentName) -> Result<Telling, Error> {
-        caller.principal()?;
+        self.allow(caller, Verb::Keys, Object::Environment(&environment))?;
         self.ring(&environment).await?;
         let mut looks = self.verifier(&environment);
         let (send, receive) = mpsc::channel(4);

@@ -1,0 +1,121 @@
+//! Grants: given, listed, taken back and explained.
+
+use std::sync::Arc;
+
+use crate::domain::access::{AccessAct, Credential, Explanation, Grant, Object, Scope, Subject, Verb, Verbs};
+use crate::domain::decision::Reply;
+use crate::domain::ids::{GrantId, RequestId};
+use crate::domain::names::{EnvironmentName, Principal, StateName};
+use crate::domain::refusal::Refusal;
+use crate::service::{Caller, Error, Service, random};
+
+/// How many grants there are at most: each check looks at all of them.
+const MOST: usize = 10_000;
+/// Rights that only who has them may hand on.
+const OWN_ONLY: [Verb; 3] = [Verb::ReadFull, Verb::Keys, Verb::Admin];
+
+/// What a right is explained on.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the words are those of the design")]
+pub enum Target {
+    Store,
+    Environment(EnvironmentName),
+    State(StateName),
+}
+
+impl Service {
+    /// Grants verbs on a glob. The caller needs `admin` on all of it, and for `read.full`, `keys` and `admin` the same right.
+    ///
+    /// # Errors
+    /// It is beyond the caller's rights, it is given to a token that is not there, or there are too many.
+    pub async fn grant(&self, caller: &Caller, id: RequestId, to: Subject, scope: Scope) -> Result<Grant, Error> {
+        let actor = self.allow_somewhere(caller, Verb::ALL)?;
+        let verbs = scope.verbs.iter().filter(|verb| OWN_ONLY.contains(verb)).chain([Verb::Admin]).collect::<Vec<_>>();
+        let needed = Scope::new(Verbs::of(&verbs), scope.on.clone());
+        if scope.verbs.is_empty() || !self.covers(caller, &needed) {
+            return Err(Error::Beyond(needed.to_string()));
+        }
+        if let Some(name) = to.as_str().strip_prefix("token:") {
+            let now = self.now();
+            let there = name.parse().is_ok_and(|name| {
+                self.access.read(|access| access.token(&name).is_some_and(|token| token.live(now) && token.exchanged.is_none()))
+            });
+            if !there {
+                return Err(Refusal::TokenNotFound(name.to_owned()).into());
+            }
+        }
+        if self.access.read(|access| access.grants().count()) >= MOST {
+            let next = "take back what is not needed any more: `leasehold access list`";
+            return Err(Error::Argument { what: "there are 10,000 grants already", next });
+        }
+        let digest = self.server_key.digest(&[b"grant", to.as_str().as_bytes(), scope.to_string().as_bytes()]);
+        let grant = Grant { id: GrantId(random::bytes16()?), to, scope, by: actor.principal.clone(), made: self.now() };
+        let _alone = self.access.changing.lock().await;
+        match self.access_act(actor, Some((id, digest)), AccessAct::Grant(grant)).await? {
+            Reply::Grant(grant) => {
+                self.access.change(|access| access.put_grant((*grant).clone()));
+                Ok(*grant)
+            }
+            _ => Err(Error::internal("a grant answered otherwise")),
+        }
+    }
+
+    /// Takes a grant back; a principal that has none left loses its leases. The caller needs `admin` on all that it is on.
+    ///
+    /// # Errors
+    /// There is none that the caller may take back.
+    pub async fn revoke_grant(self: &Arc<Self>, caller: &Caller, id: RequestId, grant: GrantId) -> Result<Grant, Error> {
+        let actor = self.allow_somewhere(caller, Verb::ALL)?;
+        let found = self.access.read(|access| access.grant(grant).cloned());
+        let may = |grant: &Grant| self.covers(caller, &Scope::new(Verbs::of(&[Verb::Admin]), grant.scope.on.clone()));
+        if !found.as_ref().is_some_and(may) && self.allow(caller, Verb::Admin, Object::Store).is_err() {
+            return Err(Error::NotAllowed);
+        }
+        let digest = self.server_key.digest(&[b"revoke-grant", &grant.0]);
+        let alone = self.access.changing.lock().await;
+        let Reply::Grant(gone) = self.access_act(actor, Some((id, digest)), AccessAct::RevokeGrant(grant)).await? else {
+            return Err(Error::internal("a revocation answered otherwise"));
+        };
+        self.access.change(|access| access.drop_grant(grant));
+        drop(alone);
+        self.break_revoked().await?;
+        Ok(*gone)
+    }
+
+    /// The grants that a caller may know of: all with `admin` on the store, otherwise its own and those on what it has `admin` on.
+    ///
+    /// # Errors
+    /// The caller has no right at all.
+    pub fn list_grants(&self, caller: &Caller) -> Result<Vec<Grant>, Error> {
+        self.allow_somewhere(caller, Verb::ALL)?;
+        let all = self.allow(caller, Verb::Admin, Object::Store).is_ok();
+        let mine = |grant: &Grant| {
+            grant.to.means(caller.principal())
+                || self.covers(caller, &Scope::new(Verbs::of(&[Verb::Admin]), grant.scope.on.clone()))
+        };
+        let grants: Vec<Grant> = self.access.read(|access| access.grants().cloned().collect());
+        Ok(grants.into_iter().filter(|grant| all || mine(grant)).collect())
+    }
+
+    /// Why a principal may do something, or may not. Anybody may ask about itself; about others, who has `admin` on the object.
+    ///
+    /// # Errors
+    /// The caller may not ask.
+    pub fn explain(&self, caller: &Caller, principal: &Principal, verb: Verb, target: &Target) -> Result<Explanation, Error> {
+        let object = match target {
+            Target::Store => Object::Store,
+            Target::Environment(name) => Object::Environment(name),
+            Target::State(name) => Object::State(name),
+        };
+        if principal == caller.principal() {
+            self.allow_somewhere(caller, Verb::ALL)?;
+        } else {
+            self.allow(caller, Verb::Admin, object)?;
+        }
+        let own = caller.credential().filter(|_| principal == caller.principal()).cloned();
+        let named = principal.as_str().strip_prefix("token:").and_then(|name| name.parse().ok()).map(Credential::Token);
+        let credential = own.or(named).unwrap_or_else(|| Credential::Principal(principal.clone()));
+        let now = self.now();
+        Ok(self.access.read(|access| access.explain(&credential, verb, &object, now)))
+    }
+}
