@@ -8,3 +8,10 @@ pub mod v1 {
 
 /// The encoded file descriptor set, with comments, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/leasehold.bin"));
+
+mod rpc {
+    #![allow(missing_docs, reason = "generated code; proto/ says what each is")]
+    include!(concat!(env!("OUT_DIR"), "/rpc.rs"));
+}
+
+pub use rpc::Rpc;

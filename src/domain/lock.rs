@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Event, EventKind};
 use super::ids::{Epoch, TicketId, Token};
-use super::names::{EnvironmentName, Labels, Principal, Reason, Session, StatePath};
+use super::names::{EnvironmentName, Labels, Principal, Reason, Session, StateName, StatePath};
 use super::settings::Settings;
 use super::time::{Context, StoreTime, WallTime};
 
@@ -258,6 +258,12 @@ pub struct LockRow {
 }
 
 impl LockRow {
+    /// The state that it is the lock of.
+    #[must_use]
+    pub fn state(&self) -> StateName {
+        StateName { environment: self.environment.clone(), path: self.path.clone() }
+    }
+
     /// Whether anything happens on the lock at `now`.
     #[must_use]
     pub fn busy(&self, now: StoreTime) -> bool {

@@ -29,6 +29,8 @@ pub struct Config {
     pub max_in_flight: Option<u64>,
     /// How many events are kept for watchers (default 1,000,000).
     pub keep_events: Option<u64>,
+    /// Let anybody ask which calls there are, by reflection (default: only who has a token).
+    pub open_reflection: Option<bool>,
     /// Where the master key comes from (default: `master.key` in the data folder).
     pub master: MasterConfig,
     /// Bounds on leases.

@@ -4,5 +4,7 @@ pub mod config;
 pub mod door;
 pub mod grpc;
 pub mod identity;
+pub mod init;
 pub mod start;
 pub mod terraform;
+pub mod verbs;

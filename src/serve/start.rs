@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 use super::config::{Config, ConfigError, StoreKind};
 use super::door::{self, Limits as DoorLimits};
 use super::grpc::{self, Door, STREAMING};
-use super::identity::{TokenError, Tokens};
+use super::identity::Identity;
+use super::init::{self, InitError};
 use super::terraform;
 use crate::domain::ids::{HistoryId, RequestId};
 use crate::domain::names::EnvironmentName;
@@ -20,6 +21,7 @@ use crate::domain::settings::SettingsChange;
 use crate::secrets::identities::generate_file;
 use crate::secrets::master::{MasterError, MasterSource, Masters};
 use crate::secrets::operational::{ServerKey, ServerKeyError};
+use crate::service::access::{Secret, fresh_secret, hash_of};
 use crate::service::environments::Recovery;
 use crate::service::{Bounds, Caller, Error, Service};
 use crate::store::Store;
@@ -64,7 +66,9 @@ pub enum StartError {
     #[error(transparent)]
     ServerKey(#[from] ServerKeyError),
     #[error(transparent)]
-    Token(#[from] TokenError),
+    Init(#[from] InitError),
+    #[error("what is granted cannot be read: {0}")]
+    Access(Error),
     #[error(transparent)]
     Tls(#[from] door::tls::TlsError),
     #[error(
@@ -99,7 +103,7 @@ pub struct Server {
     tls: Option<tokio_rustls::TlsAcceptor>,
     service: Arc<Service>,
     store: Arc<dyn Store>,
-    tokens: Arc<Tokens>,
+    open_reflection: bool,
 }
 
 impl Server {
@@ -118,7 +122,6 @@ impl Server {
             return Err(StartError::Plain(listen));
         }
         let store = open_store(&options, &config, &folder)?;
-        let (tokens, token) = Tokens::open(&folder.join("bootstrap.token"))?;
         let fresh = store.head().borrow().revision.0 == 0;
         let server_key = ServerKey::open(&folder.join("server.key"))?;
         let source = config.master.source(&folder)?;
@@ -128,17 +131,23 @@ impl Server {
             document: config.max_document.unwrap_or(default.document),
             in_flight: config.max_in_flight.unwrap_or(default.in_flight),
         };
-        let service = Service::new(Arc::clone(&store), server_key, source, bounds);
+        let service = Service::new(Arc::clone(&store), server_key, source, bounds, Arc::new(SystemSource::default()));
+        service.load_access().await.map_err(StartError::Access)?;
+        take_over(&service, &folder).await?;
         if let Some(masters) = masters {
             begin_unlocked(&service, masters).await?;
         }
         let listener = door::listen(listen).map_err(|cause| StartError::Listen { address: listen, cause })?;
         let address = listener.local_addr().map_err(|cause| StartError::Listen { address: listen, cause })?;
         let hints = match options.dev {
-            true => Some(dev(&service, &folder, address, tls.is_some(), &token).await?),
+            true => Some(dev(&service, &folder, address, tls.is_some()).await?),
             false => None,
         };
-        Ok(Self { address, hints, listener, tls, service, store, tokens: Arc::new(tokens) })
+        if !service.has_tokens() {
+            tracing::warn!("nobody has a token yet: stop, run `leasehold init --data-dir {}`, and start again", folder.display());
+        }
+        let open_reflection = config.open_reflection.unwrap_or_default();
+        Ok(Self { address, hints, listener, tls, service, store, open_reflection })
     }
 
     /// Serves until `stop`, or until the store gives up; then finishes what is under way and leaves the store clean.
@@ -147,13 +156,18 @@ impl Server {
     /// The store gave up.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<(), StartError> {
         let (stopper, stopping) = door::stop_signal();
-        let door = Door { service: Arc::clone(&self.service), tokens: Arc::clone(&self.tokens), stopping: stopping.clone() };
+        let identity = Arc::new(Identity::new(Arc::clone(&self.service)));
+        let door = Door {
+            service: Arc::clone(&self.service),
+            identity: Arc::clone(&identity),
+            open_reflection: self.open_reflection,
+            stopping: stopping.clone(),
+        };
         let (routes, health) = grpc::routes(&door);
         for service in grpc::SERVICES {
             health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
         }
-        let (service, tokens) = (Arc::clone(&self.service), Arc::clone(&self.tokens));
-        let terraform = terraform::Door { service, tokens, stopping: stopping.clone() };
+        let terraform = terraform::Door { service: Arc::clone(&self.service), identity, stopping: stopping.clone() };
         let app = routes.merge(terraform::routes(terraform)).fallback(grpc::nothing_here);
         let streaming = STREAMING.iter().map(|path| (*path).to_owned()).collect();
         let patient = vec![terraform::PREFIX.to_owned()];
@@ -266,9 +280,8 @@ async fn dev(
     folder: &Path,
     address: SocketAddr,
     tls: bool,
-    token: &Zeroizing<String>,
 ) -> Result<String, StartError> {
-    let caller = Caller::Principal("bootstrap".parse().expect("a plain word is a principal"));
+    let caller = Caller::owner("dev".parse().expect("a plain word is a principal"));
     let name: EnvironmentName = "dev".parse().expect("a valid name");
     if service.environments(&caller, Some(name.clone())).await.is_err() {
         let id = RequestId(uuid::Uuid::now_v7().into_bytes());
@@ -280,10 +293,11 @@ async fn dev(
         service.create_environment(&caller, id, name, settings, recovery).await.map_err(StartError::Dev)?;
     }
     let file = folder.join("dev.env");
+    let token = dev_token(service, &file).await?;
     let scheme = if tls { "https" } else { "http" };
     let exports = Zeroizing::new(format!(
         "export LEASEHOLD_SERVER={scheme}://{address}\nexport LEASEHOLD_TOKEN={0}\nexport TF_HTTP_USERNAME=leasehold\nexport TF_HTTP_PASSWORD={0}\n",
-        **token
+        *token
     ));
     write_private(&file, exports.as_bytes()).map_err(|cause| StartError::Write { file: file.clone(), cause })?;
     Ok(format!(
@@ -295,6 +309,27 @@ async fn dev(
          unlock_address = \"{scheme}://{address}/terraform/v1/dev/app\"\n      }}\n    }}\n",
         file = file.display()
     ))
+}
+
+/// The token of the last time, if it is still accepted; otherwise another one.
+async fn dev_token(service: &Service, file: &Path) -> Result<Secret, StartError> {
+    let earlier = Zeroizing::new(std::fs::read_to_string(file).unwrap_or_default());
+    let earlier = earlier.lines().find_map(|line| line.strip_prefix("export LEASEHOLD_TOKEN="));
+    if let Some(token) = earlier.filter(|token| service.recognise(&hash_of(token)).is_some()) {
+        return Ok(Secret::new(token.to_owned()));
+    }
+    let token = fresh_secret().map_err(StartError::Dev)?;
+    service.adopt_token(hash_of(&token), "dev").await.map_err(StartError::Dev)?;
+    Ok(token)
+}
+
+/// Takes over the token that `leasehold init` has made.
+async fn take_over(service: &Service, folder: &Path) -> Result<(), StartError> {
+    let Some(hash) = init::offered(folder)? else { return Ok(()) };
+    let name = service.adopt_token(hash, "admin").await.map_err(StartError::Access)?;
+    init::taken_over(folder)?;
+    tracing::info!(%name, "the token of `leasehold init` is accepted from now on");
+    Ok(())
 }
 
 fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {

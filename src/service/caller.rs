@@ -143,6 +143,14 @@ impl Service {
         Err(Error::Forbidden { principal: caller.principal().clone(), verb: verbs[0], object: object.to_string() })
     }
 
+    /// Whether a caller may do any of these to a state: what a door asks before it reads a body.
+    ///
+    /// # Errors
+    /// As [`Self::allow`].
+    pub fn allow_on(&self, caller: &Caller, verbs: &[Verb], state: &StateName) -> Result<Actor, Error> {
+        self.allow_any(caller, verbs, Object::State(state))
+    }
+
     /// What a caller may do to an object, implied verbs included.
     pub(super) fn verbs(&self, caller: &Caller, object: &Object<'_>) -> Result<Verbs, Error> {
         self.held(caller, |access, credential, now| access.verbs(credential, object, now))

@@ -7,7 +7,7 @@ use crate::domain::command::{Act, EnvironmentAct, LockAct};
 use crate::domain::decision::Reply;
 use crate::domain::environment::Environment;
 use crate::domain::ids::{EnvironmentId, KeyedDigest, RequestId};
-use crate::domain::names::{EnvironmentName, Principal, Reason, StateName};
+use crate::domain::names::{EnvironmentName, Reason, StateName};
 use crate::domain::settings::SettingsChange;
 use crate::secrets::recipient::Recipient;
 use crate::service::Actor;

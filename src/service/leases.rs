@@ -208,9 +208,9 @@ impl Service {
                 return Err(Error::internal("locks answered with other rows"));
             };
             let last = rows.len() < limit;
-            after = rows.last().map(|row| row.state.clone());
+            after = rows.last().map(LockRow::state);
             for row in rows {
-                let held = self.verbs(caller, &Object::State(&row.state))?;
+                let held = self.verbs(caller, &Object::State(&row.state()))?;
                 if SEES_LOCKS.iter().any(|verb| held.has(*verb)) && shown.len() < limit {
                     shown.push(row);
                 }
@@ -261,10 +261,10 @@ impl Service {
 const SEES_LOCKS: &[Verb] = &[Verb::ReadRedacted, Verb::LeaseExclusive, Verb::LeaseShared, Verb::Break];
 
 /// What an acquire in this mode needs.
-pub(super) fn verb_of(mode: Mode) -> Verb {
+pub(super) fn verb_of(mode: crate::domain::lock::Mode) -> Verb {
     match mode {
-        Mode::Exclusive => Verb::LeaseExclusive,
-        Mode::Shared => Verb::LeaseShared,
+        crate::domain::lock::Mode::Exclusive => Verb::LeaseExclusive,
+        crate::domain::lock::Mode::Shared => Verb::LeaseShared,
     }
 }
 

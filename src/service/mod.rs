@@ -7,8 +7,8 @@ use dashmap::DashMap;
 
 use crate::domain::command::{Act, Command};
 use crate::domain::decision::Reply;
-use crate::domain::ids::{KeyedDigest, RequestId, Token};
-use crate::domain::names::{EnvironmentName, Principal, Session, StateName};
+use crate::domain::ids::{KeyedDigest, RequestId};
+use crate::domain::names::EnvironmentName;
 use crate::secrets::operational::{OperationKeys, ServerKey};
 use crate::store::clock::Source;
 use crate::store::{Query, Rows, Store};

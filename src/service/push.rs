@@ -17,7 +17,7 @@ use crate::domain::decision::Reply;
 use crate::domain::document::{Content, Expect, Origin, VersionMeta};
 use crate::domain::format::Format;
 use crate::domain::ids::{DraftId, Etag, KeyedDigest, RequestId, StateId, Token, Version};
-use crate::domain::names::{InnerLock, Principal, Session, StateName};
+use crate::domain::names::{InnerLock, Session, StateName};
 use crate::domain::refusal::Refusal;
 use crate::domain::sealing::{DataKeyRecord, Ground};
 pub use crate::secrets::find::{Warning, WarningKind};

@@ -3,38 +3,50 @@
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::header::AUTHORIZATION;
 use tonic::{Code, Status};
 
 use super::{Door, status};
+use crate::domain::access::Verb;
+use crate::pb::Rpc;
+use crate::serve::door::Peer;
+use crate::serve::verbs::{Demand, On, demand};
 use crate::service::{Caller, Error};
 
-/// Our own services; health and reflection are for everybody.
+/// Our own services.
 const OURS: &str = "/leasehold.v1.";
-/// What a lease secret is good for.
-const BY_LEASE_SECRET: [&str; 4] = [
-    "/leasehold.v1.LeaseService/Renew",
-    "/leasehold.v1.LeaseService/Release",
-    "/leasehold.v1.StateService/Push",
-    "/leasehold.v1.StateService/PromoteDraft",
-];
+/// What tells of all calls there are.
+const REFLECTION: &str = "/grpc.reflection.";
 
-/// Lets only known callers in, and gives the errors that the gRPC library makes by itself a code and a next step.
+/// Lets only callers in who may make the call on something, and gives the errors that the gRPC library makes by itself a code and a next
+/// step. On what the call is made, its use case asks again; health is for everybody.
 pub(super) async fn guard(State(door): State<Door>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if !path.starts_with(OURS) {
-        return next.run(request).await;
-    }
-    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let caller = door.tokens.caller(header);
-    let Some(caller) = caller.filter(|caller| matches!(caller, Caller::Principal(_)) || BY_LEASE_SECRET.contains(&path)) else {
-        return status::of(&Error::Unauthenticated).into_http();
+    let demand = match path {
+        _ if path.starts_with(OURS) => Rpc::ALL.iter().find(|rpc| rpc.path() == path).map_or(ANYTHING, |rpc| demand(*rpc)),
+        _ if path.starts_with(REFLECTION) && !door.open_reflection => ANYTHING,
+        _ => return next.run(request).await,
     };
-    request.extensions_mut().insert(caller);
+    let peer = request.extensions().get::<Peer>();
+    let caller = door.identity.caller(request.headers(), peer).await.ok_or(Error::Unauthenticated);
+    match caller.and_then(|caller| admitted(&door, caller, demand)) {
+        Ok(caller) => request.extensions_mut().insert(caller),
+        Err(error) => return status::of(&error).into_http(),
+    };
     let response = next.run(request).await;
     match Status::from_header_map(response.headers()).filter(|status| status.details().is_empty()) {
         Some(bare) if bare.code() != Code::Ok => explained(bare).into_http(),
         _ => response,
+    }
+}
+
+/// For calls that there are not, and for reflection: any right at all.
+const ANYTHING: Demand = Demand { verbs: Verb::ALL, on: On::Seen, lease_secret: false, depends: "" };
+
+fn admitted(door: &Door, caller: Caller, demand: Demand) -> Result<Caller, Error> {
+    match caller.is_lease() {
+        true if demand.lease_secret => Ok(caller),
+        true => Err(Error::Unauthenticated),
+        false => door.service.allow_somewhere(&caller, demand.verbs).map(|_| caller),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
+use crate::pb::v1::access_service_server::AccessServiceServer;
 use crate::pb::v1::environment_service_server::EnvironmentServiceServer;
 use crate::pb::v1::key_service_server::KeyServiceServer;
 use crate::pb::v1::lease_service_server::LeaseServiceServer;
@@ -11,9 +12,10 @@ use crate::pb::v1::server_service_server::ServerServiceServer;
 use crate::pb::v1::state_service_server::StateServiceServer;
 use crate::pb::v1::watch_service_server::WatchServiceServer;
 use crate::serve::door::Stopping;
-use crate::serve::identity::Tokens;
+use crate::serve::identity::Identity;
 use crate::service::{Caller, Service};
 
+mod access;
 mod decode;
 mod encode;
 mod environment;
@@ -31,8 +33,10 @@ mod watch;
 pub struct Door {
     /// The use cases.
     pub service: Arc<Service>,
-    /// Who may call.
-    pub tokens: Arc<Tokens>,
+    /// Who calls.
+    pub identity: Arc<Identity>,
+    /// Reflection is for everybody.
+    pub open_reflection: bool,
     /// Told when endless streams have to end.
     pub stopping: Stopping,
 }
@@ -56,8 +60,9 @@ pub const STREAMING: [&str; 11] = [
 ];
 
 /// What can be asked for by name in health checks; the empty name is the server as a whole.
-pub const SERVICES: [&str; 7] = [
+pub const SERVICES: [&str; 8] = [
     "",
+    "leasehold.v1.AccessService",
     "leasehold.v1.EnvironmentService",
     "leasehold.v1.KeyService",
     "leasehold.v1.LeaseService",
@@ -94,6 +99,7 @@ pub fn routes(door: &Door) -> (Router, tonic_health::server::HealthReporter) {
         .expect("the descriptors are compiled in");
     let (reporter, health) = tonic_health::server::health_reporter();
     let router = tonic::service::Routes::default()
+        .add_service(AccessServiceServer::new(door.clone()))
         .add_service(EnvironmentServiceServer::new(door.clone()))
         .add_service(KeyServiceServer::new(door.clone()))
         .add_service(LeaseServiceServer::new(door.clone()))

@@ -132,6 +132,8 @@ fn status(error: &Error) -> StatusCode {
     match error {
         Error::Refused(refusal) => refusal_status(refusal),
         Error::Unauthenticated => StatusCode::UNAUTHORIZED,
+        // Never 404, which means "no state yet" to a client that reads.
+        Error::NotAllowed | Error::Forbidden { .. } | Error::Beyond(_) | Error::RecipientForeign => StatusCode::FORBIDDEN,
         Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         // What may be otherwise in a moment: the client tries twice more.
         Error::Locked | Error::Full | Error::Unknown | Error::Stopping | Error::Master(_) | Error::WrongMaster => {

@@ -15,12 +15,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::header::AUTHORIZATION;
 
 use crate::backend::{Call, classify};
 use crate::domain::names::StateName;
 use crate::serve::door::Stopping;
-use crate::serve::identity::Tokens;
+use crate::serve::door::Peer;
+use crate::serve::identity::Identity;
+use crate::serve::verbs::route_demand;
 use crate::service::views::View;
 use crate::service::{Caller, Error, Service};
 use failure::Failure;
@@ -33,8 +34,8 @@ pub const PREFIX: &str = "/terraform/v1/";
 pub struct Door {
     /// The use cases.
     pub service: Arc<Service>,
-    /// Who may call.
-    pub tokens: Arc<Tokens>,
+    /// Who calls.
+    pub identity: Arc<Identity>,
     /// Told when answers must not be held back any longer.
     pub stopping: Stopping,
 }
@@ -83,7 +84,7 @@ impl Options {
 
 async fn handle(State(door): State<Door>, request: Request<Body>) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let answered = match door.asked(request) {
+    let answered = match door.asked(request).await {
         Ok(asked) => door.answer(asked).await,
         Err(failure) => Err(failure),
     };
@@ -95,9 +96,9 @@ async fn handle(State(door): State<Door>, request: Request<Body>) -> Response {
 
 impl Door {
     /// Who asks for what. Nothing is read of the body before that is known.
-    fn asked(&self, request: Request<Body>) -> Result<Asked, Failure> {
-        let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let caller = self.tokens.caller(header).filter(|caller| matches!(caller, Caller::Principal(_)));
+    async fn asked(&self, request: Request<Body>) -> Result<Asked, Failure> {
+        let peer = request.extensions().get::<Peer>();
+        let caller = self.identity.caller(request.headers(), peer).await.filter(|caller| !caller.is_lease());
         let caller = caller.ok_or_else(Failure::unauthenticated)?;
         let path = request.uri().path().strip_prefix(PREFIX).filter(|path| !path.is_empty());
         let path = path.ok_or_else(|| Failure::argument("the address of a state is /terraform/v1/ENV/PATH"))?;
@@ -108,6 +109,12 @@ impl Door {
         let options = Options::of(request.uri().query().unwrap_or_default())?;
         if options.view.is_some() && call != Call::Read {
             return Err(Failure::argument("`view` is for reading only: what is written or locked is the state itself"));
+        }
+        let verbs = route_demand(&call).verbs;
+        self.service.allow_on(&caller, verbs, &state).map_err(|error| Failure::of(&error))?;
+        if let Call::Write { id } = &call {
+            let allowed = self.service.authorise_tool_write(&caller, &state, id.is_some(), options.rewrite);
+            allowed.map_err(|error| Failure::of(&error))?;
         }
         Ok(Asked { caller, call, state, options, request })
     }

@@ -19,9 +19,10 @@ use crate::domain::ids::{KeyedDigest, RequestId, TokenHash};
 use crate::domain::names::{EnvironmentName, Prefix, Principal, StateName};
 use crate::domain::time::WallTime;
 use crate::store::clock::Source;
-use crate::store::{Query, Rows};
+use crate::store::{LockRow, Query, Rows};
 
-pub use tokens::{NewToken, Secret};
+pub use grants::Target;
+pub use tokens::{NewToken, Secret, fresh_secret};
 
 /// When a token was last used is told to the store this often, and kept to this.
 const TELLS_USE: Duration = Duration::from_secs(60);
@@ -176,7 +177,7 @@ impl Service {
                     let reason = format!("{} was revoked", holder.principal);
                     let reason = reason.parse().or_else(|_| "its principal was revoked".parse())?;
                     let act = Break { token: Some(holder.token), reason, now: false, forced: false, take: None };
-                    match self.submit(Actor::server(), None, Act::Lock(row.state.clone(), LockAct::Break(act))).await {
+                    match self.submit(Actor::server(), None, Act::Lock(row.state(), LockAct::Break(act))).await {
                         // It ended in the meantime.
                         Ok(_) | Err(Error::Refused(_)) => {}
                         Err(error) => return Err(error),
@@ -186,7 +187,7 @@ impl Service {
             if rows.len() < PAGE {
                 return Ok(());
             }
-            after = rows.last().map(|row| row.state.clone());
+            after = rows.last().map(LockRow::state);
         }
     }
 
@@ -208,6 +209,14 @@ impl Service {
             }
         }
     }
+}
+
+/// Whether text is an age recipient that documents can be sealed to.
+///
+/// # Errors
+/// It is none.
+pub fn check_recipient(text: &str) -> Result<(), Error> {
+    super::environments::recipient(text).map(drop)
 }
 
 /// The SHA-256 of a token.

@@ -6,7 +6,7 @@ use super::{Telling, unwrappable};
 use crate::domain::access::{Object, Verb};
 use crate::domain::command::KeyAct;
 use crate::domain::ids::{IdentityVersion, KeyedDigest, RequestId};
-use crate::domain::names::{EnvironmentName, Principal};
+use crate::domain::names::EnvironmentName;
 use crate::domain::refusal::Refusal;
 use crate::domain::sealing::{IdentityRecord, Job, JobKind, KeyStatus, UnderMaster, Wrapped};
 use crate::domain::time::WallTime;

@@ -8,7 +8,7 @@ use super::{Outcome, Phase, Progress, Telling, Told, off_thread, unwrappable};
 use crate::domain::access::{Object, Verb};
 use crate::domain::command::KeyAct;
 use crate::domain::environment::Environment;
-use crate::domain::names::{EnvironmentName, Principal};
+use crate::domain::names::EnvironmentName;
 use crate::domain::refusal::Refusal;
 use crate::domain::sealing::{Keyring, UnderMaster, Wrapped};
 use crate::secrets::keys::WrapError;

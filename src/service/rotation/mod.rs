@@ -29,7 +29,7 @@ use super::{Error, Service};
 use crate::domain::command::{Act, EnvironmentAct, KeyAct};
 use crate::domain::decision::Reply;
 use crate::domain::ids::{KeyedDigest, RequestId};
-use crate::domain::names::{EnvironmentName, Principal};
+use crate::domain::names::EnvironmentName;
 use crate::domain::sealing::Keyring;
 use crate::service::Actor;
 
