@@ -41,7 +41,8 @@ impl Server {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on ").unwrap().to_owned();
-        let token = std::fs::read_to_string(folder.path().join("data/bootstrap.token")).unwrap().trim().to_owned();
+        let exports = std::fs::read_to_string(folder.path().join("data/dev.env")).unwrap();
+        let token = exports.lines().find_map(|line| line.strip_prefix("export LEASEHOLD_TOKEN=")).unwrap().to_owned();
         let mut channels = Vec::new();
         for _ in 0..CONNECTIONS {
             let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap().tcp_nodelay(true);

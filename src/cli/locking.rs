@@ -14,6 +14,7 @@ use super::output::{Out, note};
 use super::settings::read_secret_file;
 use crate::secrets::hygiene;
 use crate::secrets::master::{MasterError, MasterSource, create_passphrase_file};
+use crate::serve::{self, init::InitError};
 
 pub(crate) async fn unlock(context: &Context, flags: UnlockFlags) -> Result<(), Failure> {
     hygiene::harden().log();
@@ -37,6 +38,9 @@ pub(crate) async fn lock(context: &Context) -> Result<(), Failure> {
 pub(crate) fn init(global: &Global, flags: &InitFlags) -> Result<(), Failure> {
     hygiene::harden().log();
     let folder = &flags.data_dir;
+    if flags.token {
+        return another_token(global, folder);
+    }
     for name in ["leasehold.db", PLAIN, ENCRYPTED] {
         if folder.join(name).symlink_metadata().is_ok() {
             let what = format!("{} exists: nothing was made", folder.join(name).display());
@@ -55,8 +59,10 @@ pub(crate) fn init(global: &Global, flags: &InitFlags) -> Result<(), Failure> {
     let recipient = made.map_err(unusable)?.recipient().to_string();
     let shown = file.display().to_string();
     let out = Out::new(global.output);
-    let pairs = [("master key", shown.clone()), ("recipient", recipient.clone())];
-    out.card(&pairs, || json!({ "master_key": shown, "recipient": recipient, "encrypted": flags.passphrase }))?;
+    let token = serve::init::init(&folder).map_err(no_token)?;
+    let pairs = [("master key", shown.clone()), ("recipient", recipient.clone()), ("token", token.to_string())];
+    out.card(&pairs, || json!({ "master_key": shown, "recipient": recipient, "encrypted": flags.passphrase, "token": *token }))?;
+    note("keep the token now: it may do everything, and is not shown again");
     note("back up this file apart from the database: without it only recovery recipients open anything");
     if flags.passphrase {
         note(format!(
@@ -64,6 +70,22 @@ pub(crate) fn init(global: &Global, flags: &InitFlags) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// A token with all rights for a folder that is in use: who has the folder has all rights anyway.
+fn another_token(global: &Global, folder: &Path) -> Result<(), Failure> {
+    if !folder.is_dir() {
+        let next = "give the data directory of the server, or leave `--token` out to make a new one";
+        return Err(Failure::local(format!("there is no {}", folder.display()), next));
+    }
+    let token = serve::init::init(folder).map_err(no_token)?;
+    Out::new(global.output).card(&[("token", token.to_string())], || json!({ "token": *token }))?;
+    note("keep it now: it is not shown again; the server accepts it from its next start on");
+    Ok(())
+}
+
+fn no_token(error: InitError) -> Failure {
+    Failure::local(error.to_string(), "mend what the message says, and run the command again")
 }
 
 const PLAIN: &str = "master.key";

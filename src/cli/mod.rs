@@ -3,6 +3,7 @@
 //! `flags` are what was written, `settings` what it means together with the environment (`environ` reads that); one file or
 //! folder per command does the rest through [`crate::client`].
 
+mod access;
 mod context;
 mod doctor;
 mod env;
@@ -94,6 +95,8 @@ async fn dispatch(flags: Flags, environ: Environ) -> Result<u8, Failure> {
         Command::Watch(flags) => watch::watch(&Context::new(global, environ)?, flags).await?,
         Command::Unlock(flags) => locking::unlock(&Context::new(global, environ)?, flags).await?,
         Command::Lock => locking::lock(&Context::new(global, environ)?).await?,
+        Command::Token(command) => access::token(&Context::new(global, environ)?, command).await?,
+        Command::Access(command) => return access::access(&Context::new(global, environ)?, command).await,
         Command::Init(flags) => locking::init(&global, &flags)?,
         Command::Recover(flags) => recover::recover(&global, &flags)?,
         Command::Doctor(flags) => doctor::doctor(global, environ, flags).await?,

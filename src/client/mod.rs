@@ -19,6 +19,7 @@
 //! # Ok(()) }
 //! ```
 
+mod access;
 pub(crate) mod clock;
 mod connect;
 mod environment;

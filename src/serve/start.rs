@@ -275,12 +275,7 @@ fn open_store(options: &Options, config: &Config, folder: &Path) -> Result<Arc<d
 }
 
 /// Makes the environment `dev` and the file with the lines to source; returns what to print.
-async fn dev(
-    service: &Service,
-    folder: &Path,
-    address: SocketAddr,
-    tls: bool,
-) -> Result<String, StartError> {
+async fn dev(service: &Service, folder: &Path, address: SocketAddr, tls: bool) -> Result<String, StartError> {
     let caller = Caller::owner("dev".parse().expect("a plain word is a principal"));
     let name: EnvironmentName = "dev".parse().expect("a valid name");
     if service.environments(&caller, Some(name.clone())).await.is_err() {

@@ -80,7 +80,9 @@ pub const fn demand(rpc: Rpc) -> Demand {
         Rpc::KeyRewrapMaster => on(&[Verb::Keys], Store),
         Rpc::LeaseAcquire => on(LEASES, State).by("by the mode"),
         Rpc::LeaseRenew | Rpc::LeaseRelease => on(LEASES, State).or_lease_secret(),
-        Rpc::LeaseCancel => on(&[Verb::LeaseExclusive, Verb::LeaseShared, Verb::Break], State).by("`break` for a ticket named by its id"),
+        Rpc::LeaseCancel => {
+            on(&[Verb::LeaseExclusive, Verb::LeaseShared, Verb::Break], State).by("`break` for a ticket named by its id")
+        }
         Rpc::LeaseReacquire => on(&[Verb::LeaseExclusive], State),
         Rpc::LeaseBreak => on(&[Verb::Break], State).by("and what an acquire needs, to take the lock"),
         Rpc::LeaseGet | Rpc::LeaseListTickets => on(SEES_LOCKS, State),
@@ -101,7 +103,9 @@ pub const fn demand(rpc: Rpc) -> Demand {
         Rpc::AccessCreateToken => on(Verb::ALL, Seen).by("the rights that the token is to have"),
         Rpc::AccessListTokens => on(Verb::ALL, Seen).by("`admin` on `/` for those of others"),
         Rpc::AccessRevokeToken => on(Verb::ALL, Seen).by("`admin` on `/` for those of others"),
-        Rpc::AccessGrant => on(&[Verb::Admin], Seen).by("on all that is granted, and `read.full`, `keys` and `admin` to grant them"),
+        Rpc::AccessGrant => {
+            on(&[Verb::Admin], Seen).by("on all that is granted, and `read.full`, `keys` and `admin` to grant them")
+        }
         Rpc::AccessListGrants => on(Verb::ALL, Seen).by("one's own; `admin` for others"),
         Rpc::AccessRevokeGrant => on(&[Verb::Admin], Seen).by("on all that was granted"),
         Rpc::AccessExplain => on(Verb::ALL, Seen).by("about oneself; `admin` on the object for others"),
@@ -116,7 +120,9 @@ pub const fn route_demand(call: &Call) -> Demand {
         Call::Write { id: Some(_) } => on(&[Verb::Write], On::State).by("and `rewrite`, to rewrite"),
         Call::Write { id: None } => on(&[Verb::Write], On::State).by("and `lease.exclusive`"),
         Call::Lock { .. } => on(LEASES, On::State).by("`lease.shared` for a plan"),
-        Call::Unlock { .. } => on(&[Verb::LeaseExclusive, Verb::LeaseShared, Verb::Break], On::State).by("`break` for what is not one's own"),
+        Call::Unlock { .. } => {
+            on(&[Verb::LeaseExclusive, Verb::LeaseShared, Verb::Break], On::State).by("`break` for what is not one's own")
+        }
         Call::Delete { .. } => on(&[Verb::Write], On::State),
     }
 }

@@ -53,7 +53,7 @@ async fn forged_and_foreign_secrets_are_believed_nowhere() {
         }
         forged.extend([
             encoded(&[&bytes[..], b"x"].concat()),
-            encoded(&[&[0; 32][..], b"bootstrap"].concat()),
+            encoded(&[&[0; 32][..], b"token:admin"].concat()),
             encoded(&bytes[..32]),
             sibling.secret.clone(),
             elsewhere.secret.clone(),
@@ -105,7 +105,7 @@ async fn secret_renews_writes_promotes_and_releases() {
         let bearer = api.with(Some(&held.secret));
         bearer.renew("dev/app", "s", held.token).await.expect("renewed");
         let written = bearer.write("dev/app", "s", held.token, b"{}").await;
-        assert_eq!((written.version, written.principal.as_str()), (1, "bootstrap"));
+        assert_eq!((written.version, written.principal.as_str()), (1, "token:admin"));
         let stale = pb::PushOpen { expect: Some(pb::Expect::default()), ..open("dev/app", "s", held.token, 7) };
         let kept = refused(bearer.push(stale, b"{\"a\":1}").await, Code::Aborted, "VERSION_CONFLICT");
         let promote = pb::PromoteDraftRequest {

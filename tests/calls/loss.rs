@@ -67,7 +67,7 @@ async fn break_is_told_with_who_and_why_and_a_stale_one_changes_nothing() {
         assert_eq!(broken.iter().map(|holder| holder.token).collect::<Vec<_>>(), [held.token]);
         let lost = held.lost().await;
         assert_eq!((lost.token, lost.reason()), (held.token, pb::LossReason::Broken));
-        assert!(lost.message.contains("bootstrap") && lost.message.contains("runner is gone"), "{}", lost.message);
+        assert!(lost.message.contains("token:admin") && lost.message.contains("runner is gone"), "{}", lost.message);
         let again = api.lease().r#break(request).await.unwrap().into_inner().broken;
         assert_eq!(again.len(), 1, "a retry hears what the first one did");
         let renew = refused(api.renew("dev/app", "s", held.token).await, Code::FailedPrecondition, "LEASE_LOST");

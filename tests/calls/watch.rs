@@ -51,7 +51,7 @@ async fn events_come_in_order_and_resume_from_any_cursor() {
         assert_eq!(kinds, each.repeat(5));
         for (n, three) in events.chunks(3).enumerate() {
             assert!(three.iter().all(|event| event.target == format!("dev/s{n}") && event.token == three[0].token));
-            assert_eq!((three[1].version, three[1].principal.as_str()), (1, "bootstrap"));
+            assert_eq!((three[1].version, three[1].principal.as_str()), (1, "token:admin"));
         }
         let cursors = std::iter::once(&start).chain(events.iter().map(|event| &event.cursor));
         for (seen, cursor) in cursors.enumerate() {

@@ -1,5 +1,6 @@
 //! What may be written on the command line, as it was written. What it means is settled in [`super::settings`] and by the commands.
 
+pub(crate) mod access;
 pub(crate) mod env;
 pub(crate) mod keys;
 pub(crate) mod lease;
@@ -86,7 +87,13 @@ pub(crate) enum Command {
     Unseal(unseal::UnsealFlags),
     /// Print what happens, from now on or after a cursor
     Watch(WatchFlags),
-    /// Make the master key of a new data directory
+    /// Tokens: what callers show
+    #[command(subcommand)]
+    Token(access::TokenCommand),
+    /// Who may do what
+    #[command(subcommand)]
+    Access(access::AccessCommand),
+    /// Make the master key and the first token of a new data directory
     Init(server::InitFlags),
     /// Have the server fetch its master key, and serve documents again
     Unlock(server::UnlockFlags),

@@ -13,12 +13,15 @@ pub(crate) struct UnlockFlags {
 
 #[derive(Debug, Args)]
 pub(crate) struct InitFlags {
-    /// The data directory of a server that has not been started yet
+    /// The data directory of a server that has not been started yet; with `--token`, of one that is not running
     #[arg(long, value_name = "DIR", default_value = "leasehold-data")]
     pub(crate) data_dir: PathBuf,
     /// Make a master key that opens with a passphrase; you are asked for it
     #[arg(long)]
     pub(crate) passphrase: bool,
+    /// Make only another token with all rights, for a data directory that is in use: the server takes it over at its next start
+    #[arg(long, conflicts_with = "passphrase")]
+    pub(crate) token: bool,
     /// File with that passphrase on its first line
     #[arg(long, value_name = "FILE", requires = "passphrase")]
     pub(crate) passphrase_file: Option<PathBuf>,

@@ -3,6 +3,7 @@
 //! JSON has the field names of the `.proto` files and all fields, 64-bit numbers as strings (as proto3 JSON has them) and enums as
 //! short words in lower case. Lists are one array; `watch` prints one object a line.
 
+mod access;
 mod environments;
 mod events;
 mod keys;

@@ -15,10 +15,7 @@ use crate::service::access::{NewToken, Target};
 
 #[tonic::async_trait]
 impl AccessService for Door {
-    async fn create_token(
-        &self,
-        request: Request<pb::CreateTokenRequest>,
-    ) -> Result<Response<pb::CreateTokenResponse>, Status> {
+    async fn create_token(&self, request: Request<pb::CreateTokenRequest>) -> Result<Response<pb::CreateTokenResponse>, Status> {
         let caller = self.caller(&request)?;
         let pb::CreateTokenRequest { name, scopes, life_ms, request_id } = request.into_inner();
         let id = decode::request_id(&request_id)?;
@@ -90,7 +87,8 @@ fn access<T>(parsed: Result<T, crate::domain::access::AccessError>) -> Result<T,
 }
 
 fn scope(wire: pb::Scope) -> Result<Scope, Status> {
-    let verbs = wire.verbs.iter().map(|word| access(word.parse::<Verbs>())).try_fold(Verbs::default(), |all, verbs| Ok(all.and(verbs?)));
+    let verbs =
+        wire.verbs.iter().map(|word| access(word.parse::<Verbs>())).try_fold(Verbs::default(), |all, verbs| Ok(all.and(verbs?)));
     let recipients = wire.recipients;
     if let Some(error) = recipients.iter().find_map(|text| crate::service::access::check_recipient(text).err()) {
         return Err(status::of(&error));

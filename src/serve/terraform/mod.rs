@@ -18,8 +18,8 @@ use axum::response::Response;
 
 use crate::backend::{Call, classify};
 use crate::domain::names::StateName;
-use crate::serve::door::Stopping;
 use crate::serve::door::Peer;
+use crate::serve::door::Stopping;
 use crate::serve::identity::Identity;
 use crate::serve::verbs::route_demand;
 use crate::service::views::View;

@@ -129,7 +129,8 @@ impl World {
         let source = MasterSource::File(folder.path().join("master.key"));
         let masters = source.load_or_create(true, None).unwrap_or_else(|error| panic!("{error}"));
         let key = ServerKey::ephemeral().unwrap_or_else(|error| panic!("{error}"));
-        let service = Service::new(Arc::clone(&store) as Arc<dyn Store>, key, source, Bounds::default());
+        let service =
+            Service::new(Arc::clone(&store) as Arc<dyn Store>, key, source, Bounds::default(), Arc::new(SystemSource::default()));
         service.begin_unlocked(masters).await.unwrap();
         let recovery = Recovery { recipients: Vec::new(), none: true };
         let (id, name) = (RequestId([1; 16]), "dev".parse().unwrap());
@@ -154,7 +155,7 @@ impl World {
         // Not by the door: an id that was released has no other lease for a while.
         let take_back = LockAct::TakeBack { session: "mine".parse().unwrap(), token, asked: 1 };
         let act = Act::Lock(state(), take_back);
-        let command = Command { principal: "bootstrap".parse().unwrap(), trace: std::sync::Arc::default(), request: None, act };
+        let command = Command { principal: "bootstrap".parse().unwrap(), trace: Arc::default(), request: None, act };
         assert_eq!(self.store.submit(command).await.unwrap().unwrap(), Reply::TakenBack { was: true });
     }
 
@@ -182,7 +183,7 @@ impl World {
 }
 
 fn caller() -> Caller {
-    Caller::Principal("bootstrap".parse().unwrap())
+    Caller::owner("bootstrap".parse().unwrap())
 }
 
 fn state() -> StateName {

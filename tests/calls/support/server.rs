@@ -23,6 +23,7 @@ pub(crate) struct Running {
     served: JoinHandle<Result<(), StartError>>,
     folder: tempfile::TempDir,
     engine: StoreKind,
+    token: String,
 }
 
 impl Running {
@@ -66,6 +67,7 @@ impl Running {
     async fn serve(engine: StoreKind, folder: tempfile::TempDir) -> Self {
         println!("engine: {engine:?}");
         let data = folder.path().join("data");
+        let token = admin_token(folder.path(), &data);
         let options = Options {
             config: Some(folder.path().join("leasehold.toml")),
             data_dir: Some(data.clone()),
@@ -77,8 +79,8 @@ impl Running {
         let address = server.address;
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(server.run(async move { drop(stopped.await) }));
-        let api = Api::new(connect(address), Some(token(&data)));
-        Self { api, address, stop: Some(stop), served, folder, engine }
+        let api = Api::new(connect(address), Some(token.clone()));
+        Self { token, api, address, stop: Some(stop), served, folder, engine }
     }
 
     /// A caller with a connection of its own and this token, or none.
@@ -91,9 +93,9 @@ impl Running {
         Http::new(self.address, &self.token())
     }
 
-    /// The bootstrap token.
+    /// The token of `leasehold init`, which may everything.
     pub(crate) fn token(&self) -> String {
-        token(&self.data())
+        self.token.clone()
     }
 
     /// The data folder.
@@ -150,6 +152,14 @@ fn connect(address: std::net::SocketAddr) -> Channel {
     Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
 }
 
-fn token(data: &Path) -> String {
-    std::fs::read_to_string(data.join("bootstrap.token")).unwrap().trim().to_owned()
+/// The token that the server takes over at its start; the same one each time, since the memory engine forgets it.
+fn admin_token(folder: &Path, data: &Path) -> String {
+    let kept = folder.join("admin.token");
+    if let Ok(token) = std::fs::read_to_string(&kept) {
+        leasehold::serve::init::offer(data, &token).expect("the token is offered again");
+        return token;
+    }
+    let token = leasehold::serve::init::init(data).expect("a token is made").to_string();
+    std::fs::write(kept, &token).unwrap();
+    token
 }

@@ -122,7 +122,8 @@ impl Stored {
         let source = MasterSource::File(folder.join("master.key"));
         let key = ServerKey::open(&folder.join("server.key")).unwrap_or_else(|error| panic!("{error}"));
         let masters = source.load(None).unwrap_or_else(|error| panic!("{error}"));
-        let service = Service::new(Arc::clone(&store) as Arc<dyn Store>, key, source, Bounds::default());
+        let service =
+            Service::new(Arc::clone(&store) as Arc<dyn Store>, key, source, Bounds::default(), Arc::new(SystemSource::default()));
         // The wrong key for everything is an answer too.
         let _ = service.begin_unlocked(masters).await;
         let mut answers = BTreeMap::new();
@@ -201,7 +202,7 @@ async fn write_other(client: &Client, password: &str, written: &mut BTreeMap<Str
 }
 
 async fn pull(service: &Arc<Service>, state: &StateName, which: Which) -> Result<Vec<u8>, Error> {
-    let caller = Caller::Principal("bootstrap".parse().unwrap());
+    let caller = Caller::owner("bootstrap".parse().unwrap());
     let (_, mut pieces) = service
         .pull(&caller, state, which, None, &leasehold::service::views::View::Full)
         .await?

@@ -49,6 +49,7 @@ fn done(reply: decision::Reply) -> Reply {
         Domain::Unfrozen { was: false } => Reply::Done("was not frozen"),
         Domain::DraftDiscarded => Reply::Done("discarded"),
         Domain::Keys { .. } => Reply::Done("keys"),
+        Domain::Token(_) | Domain::Grant(_) => Reply::Done("access"),
         Domain::Unneeded => Reply::Done("no lease needed"),
         Domain::TakenBack { was: true } => Reply::Done("taken back"),
         Domain::TakenBack { was: false } => Reply::Nothing,
