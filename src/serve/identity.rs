@@ -8,32 +8,46 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use zeroize::Zeroizing;
 
-use super::door::Peer;
+use super::door::{Failures, Peer};
 use crate::domain::command::Trace;
 use crate::service::access::hash_of;
-use crate::service::{Caller, LeaseSecret, Service};
+use crate::service::{Caller, Error, LeaseSecret, Service};
 
 /// Recognises callers.
 pub struct Identity {
     service: Arc<Service>,
+    failures: Failures,
 }
 
 impl Identity {
     /// Callers of this service.
     #[must_use]
     pub fn new(service: Arc<Service>) -> Self {
-        Self { service }
+        Self { service, failures: Failures::new() }
     }
 
-    /// The caller behind a request; none if it shows nothing valid. A lease secret is verified where the lease is known.
-    pub async fn caller(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Option<Caller> {
-        let trace = Arc::new(Trace { peer: peer.map(|peer| peer.addr.ip()), ..Trace::default() });
-        let shown = shown(headers.get(AUTHORIZATION)?.to_str().ok()?)?;
-        if let Some(secret) = LeaseSecret::parse(&shown) {
-            return Some(Caller::lease(secret, trace));
+    /// The caller behind a request. A lease secret is verified where the lease is known.
+    ///
+    /// # Errors
+    /// It shows nothing valid; or its address did so too often, and has to wait. A token that is known passes even then.
+    pub async fn caller(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Caller, Error> {
+        let address = peer.map(|peer| peer.addr.ip());
+        let trace = Arc::new(Trace { peer: address, ..Trace::default() });
+        let Some(header) = headers.get(AUTHORIZATION) else { return Err(Error::Unauthenticated) };
+        let shown = header.to_str().ok().and_then(shown);
+        if let Some(shown) = &shown {
+            if let Some(secret) = LeaseSecret::parse(shown) {
+                return Ok(Caller::lease(secret, trace));
+            }
+            if let Some(known) = self.service.recognise(&hash_of(shown)) {
+                return Ok(Caller::known(known, trace));
+            }
         }
-        let known = self.service.recognise(&hash_of(&shown))?;
-        Some(Caller::known(known, trace))
+        if let Some(wait) = address.and_then(|address| self.failures.blocked(address)) {
+            return Err(Error::Throttled(wait));
+        }
+        address.inspect(|address| self.failures.note(*address));
+        Err(Error::Unauthenticated)
     }
 }
 

@@ -30,9 +30,11 @@ async fn health_is_told_without_a_token_and_ends_with_the_server() {
 }
 
 async fn reflect(server: &Running, ask: MessageRequest) -> MessageResponse {
-    let mut client = ServerReflectionClient::new(server.caller(None).channel);
+    let mut client = ServerReflectionClient::new(server.api.channel.clone());
     let request = ServerReflectionRequest { host: String::new(), message_request: Some(ask) };
-    let mut answers = client.server_reflection_info(tokio_stream::iter([request])).await.unwrap().into_inner();
+    let mut ask = Request::new(tokio_stream::iter([request]));
+    ask.metadata_mut().insert("authorization", format!("Bearer {}", server.token()).parse().unwrap());
+    let mut answers = client.server_reflection_info(ask).await.unwrap().into_inner();
     answers.message().await.unwrap().unwrap().message_response.unwrap()
 }
 

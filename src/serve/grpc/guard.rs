@@ -27,8 +27,7 @@ pub(super) async fn guard(State(door): State<Door>, mut request: Request, next: 
         _ => return next.run(request).await,
     };
     let peer = request.extensions().get::<Peer>();
-    let caller = door.identity.caller(request.headers(), peer).await.ok_or(Error::Unauthenticated);
-    match caller.and_then(|caller| admitted(&door, caller, demand)) {
+    match door.identity.caller(request.headers(), peer).await.and_then(|caller| admitted(&door, caller, demand)) {
         Ok(caller) => request.extensions_mut().insert(caller),
         Err(error) => return status::of(&error).into_http(),
     };

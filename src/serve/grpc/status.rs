@@ -57,7 +57,7 @@ fn code(error: &Error) -> Code {
         | Error::ViewUnavailable { .. } => Code::FailedPrecondition,
         Error::Full => Code::ResourceExhausted,
         Error::Unknown => Code::Unknown,
-        Error::Stopping | Error::Locked => Code::Unavailable,
+        Error::Stopping | Error::Locked | Error::Throttled(_) => Code::Unavailable,
         Error::Internal => Code::Internal,
     }
 }

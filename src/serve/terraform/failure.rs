@@ -132,6 +132,7 @@ fn status(error: &Error) -> StatusCode {
     match error {
         Error::Refused(refusal) => refusal_status(refusal),
         Error::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Error::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
         // Never 404, which means "no state yet" to a client that reads.
         Error::NotAllowed | Error::Forbidden { .. } | Error::Beyond(_) | Error::RecipientForeign => StatusCode::FORBIDDEN,
         Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

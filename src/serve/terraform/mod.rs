@@ -98,8 +98,11 @@ impl Door {
     /// Who asks for what. Nothing is read of the body before that is known.
     async fn asked(&self, request: Request<Body>) -> Result<Asked, Failure> {
         let peer = request.extensions().get::<Peer>();
-        let caller = self.identity.caller(request.headers(), peer).await.filter(|caller| !caller.is_lease());
-        let caller = caller.ok_or_else(Failure::unauthenticated)?;
+        let caller = match self.identity.caller(request.headers(), peer).await {
+            Ok(caller) if !caller.is_lease() => caller,
+            Ok(_) | Err(Error::Unauthenticated) => return Err(Failure::unauthenticated()),
+            Err(error) => return Err(Failure::of(&error)),
+        };
         let path = request.uri().path().strip_prefix(PREFIX).filter(|path| !path.is_empty());
         let path = path.ok_or_else(|| Failure::argument("the address of a state is /terraform/v1/ENV/PATH"))?;
         let (path, lock) = path.strip_suffix("/lock").map_or((path, false), |state| (state, true));
