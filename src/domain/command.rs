@@ -1,6 +1,6 @@
 //! What a caller asks for, and what the rules need to see to decide it.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
