@@ -24,6 +24,11 @@ impl Subject {
         &self.0
     }
 
+    /// The one principal that it names, if it does not stand for several.
+    pub(super) fn one(&self) -> Option<&str> {
+        Some(&*self.0).filter(|name| !name.ends_with('*'))
+    }
+
     /// Whether it means this principal.
     #[must_use]
     pub fn means(&self, principal: &Principal) -> bool {

@@ -6,7 +6,7 @@ mod glob;
 mod grant;
 mod verb;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 pub use act::AccessAct;
@@ -53,6 +53,9 @@ pub const DEEPEST: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     grants: BTreeMap<GrantId, Grant>,
+    /// The grants to each subject that names one principal, and those to the others.
+    to_one: HashMap<String, BTreeSet<GrantId>>,
+    to_many: BTreeSet<GrantId>,
     tokens: BTreeMap<TokenName, TokenRecord>,
     by_hash: HashMap<TokenHash, TokenName>,
 }
@@ -78,12 +81,20 @@ impl Access {
 
     /// Adds a grant.
     pub fn put_grant(&mut self, grant: Grant) {
+        match grant.to.one() {
+            Some(name) => drop(self.to_one.entry(name.to_owned()).or_default().insert(grant.id)),
+            None => drop(self.to_many.insert(grant.id)),
+        }
         self.grants.insert(grant.id, grant);
     }
 
     /// Takes a grant back.
     pub fn drop_grant(&mut self, id: GrantId) {
-        self.grants.remove(&id);
+        let Some(gone) = self.grants.remove(&id) else { return };
+        self.to_many.remove(&id);
+        if let Some(rest) = gone.to.one().and_then(|name| self.to_one.get_mut(name)) {
+            rest.remove(&id);
+        }
     }
 
     /// Adds a token, or changes it.
@@ -129,8 +140,9 @@ impl Access {
     /// A token was revoked: what is granted to it goes.
     pub fn revoke(&mut self, token: &TokenRecord) {
         self.put_token(token.clone());
-        let principal = token.name.principal();
-        self.grants.retain(|_, grant| grant.to.as_str() != principal.as_str());
+        for id in self.to_one.remove(token.name.principal().as_str()).unwrap_or_default() {
+            self.grants.remove(&id);
+        }
     }
 
     /// When a token was last seen.
@@ -264,7 +276,8 @@ impl Access {
     }
 
     fn granted(&self, principal: &Principal) -> impl Iterator<Item = &Grant> {
-        self.grants.values().filter(move |grant| grant.to.means(principal))
+        let exact = self.to_one.get(principal.as_str()).into_iter().flatten();
+        exact.chain(&self.to_many).filter_map(|id| self.grants.get(id)).filter(move |grant| grant.to.means(principal))
     }
 
     /// The tokens from a credential to where its rights come from.

@@ -162,3 +162,31 @@ fn exchanged_tokens_are_forgotten_after_their_time_and_others_never() {
     assert_eq!(access.tokens().map(|token| token.name.to_string()).collect::<Vec<_>>(), ["ci"]);
     assert!(access.recognise(&exchanged.hash, WallTime(0)).is_none());
 }
+
+#[test]
+fn grants_go_one_by_one_and_with_their_token() {
+    let mut access = Access::new(
+        vec![
+            grant(1, "token:ci", scope("write", "a/*")),
+            grant(2, "token:ci", scope("keys", "a")),
+            grant(3, "oidc:x:*", scope("write", "a/*")),
+            grant(4, "oidc:x:y", scope("keys", "a")),
+        ],
+        vec![admin(), token("ci", made_by("admin"), &[])],
+    );
+    let (ci, y) = (of_token("ci"), Credential::Principal("oidc:x:y".parse().unwrap()));
+    let a = "a".parse().unwrap();
+    let verbs = |access: &Access, who: &Credential| access.verbs_within(who, &a, NOW).to_string();
+    assert_eq!((verbs(&access, &ci), verbs(&access, &y)), ("write keys".to_owned(), "write keys".to_owned()));
+    access.drop_grant(GrantId([3; 16]));
+    access.drop_grant(GrantId([9; 16]));
+    assert_eq!(verbs(&access, &y), "keys");
+    access.drop_grant(GrantId([4; 16]));
+    assert_eq!(verbs(&access, &y), "");
+    assert!(access.revoked(&"oidc:x:y".parse().unwrap()));
+    access.drop_grant(GrantId([1; 16]));
+    assert_eq!(verbs(&access, &ci), "keys");
+    let record = access.token(&"ci".parse().unwrap()).unwrap().clone();
+    access.revoke(&TokenRecord { revoked: Some(NOW), ..record });
+    assert_eq!((verbs(&access, &ci), access.grants().count()), (String::new(), 0));
+}
