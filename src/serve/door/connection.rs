@@ -50,7 +50,7 @@ impl Connections {
         }
         let mut deadline = pin!(sleep(self.limits.first_frame));
         let Some(tls) = &self.tls else {
-            return self.serve(tcp, Peer { addr, tls: false }, deadline).await;
+            return self.serve(tcp, Peer { addr, tls: false, certificate: None }, deadline).await;
         };
         let handshake = tokio::select! {
             handshake = tls.accept(tcp) => handshake,
@@ -58,7 +58,11 @@ impl Connections {
             () = self.stopping.stopped() => return End::Closed,
         };
         match handshake {
-            Ok(stream) => self.serve(stream, Peer { addr, tls: true }, deadline).await,
+            Ok(stream) => {
+                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let certificate = shown.map(|leaf| Arc::new(leaf.clone().into_owned()));
+                self.serve(stream, Peer { addr, tls: true, certificate }, deadline).await
+            }
             Err(error) => {
                 tracing::debug!(%addr, %error, "TLS handshake failed");
                 End::Failed

@@ -17,6 +17,7 @@ mod connection;
 mod deadline;
 mod first_frame;
 mod limits;
+mod peer;
 mod slots;
 mod stopping;
 pub mod tls;
@@ -35,18 +36,9 @@ use tokio_rustls::TlsAcceptor;
 
 use connection::{Connections, End};
 pub use limits::{Limits, LimitsError};
+pub use peer::Peer;
 use slots::Slots;
 pub use stopping::{Stop, Stopping, stop_signal};
-
-/// Where a call came from: an extension of every request that passes the door.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Peer {
-    /// The address of the other end of the TCP connection; a proxy's, if there is one.
-    pub addr: SocketAddr,
-    /// Whether the connection is encrypted.
-    pub tls: bool,
-}
 
 /// What a door did between its start and its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
