@@ -1,0 +1,1 @@
+//! Tokens against issuers that the tests run.
