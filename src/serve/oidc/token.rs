@@ -7,13 +7,14 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest, Sha256};
 
+use super::claims::Claims;
 use super::{MAX_TOKEN, TokenProblem};
 
 /// A token of bearable size and right form, not verified.
 pub(super) struct Token<'a> {
-    pub(super) text: &'a str,
-    /// Everything but the signature.
-    signed: &'a str,
+    /// Header and claims.
+    pub(super) signed: &'a str,
+    pub(super) signature: &'a str,
     pub(super) algorithm: Algorithm,
     pub(super) key_id: Option<String>,
     pub(super) issuer: String,
@@ -59,7 +60,13 @@ impl<'a> Token<'a> {
             return Err(TokenProblem::Malformed("it has no signature"));
         }
         let Unverified { iss } = decoded(claims, "the claims are no JSON object in base64url with `iss`")?;
-        Ok(Self { text, signed, algorithm, key_id: header.kid, issuer: iss })
+        Ok(Self { signed, signature, algorithm, key_id: header.kid, issuer: iss })
+    }
+
+    /// All claims. Only once the signature is verified.
+    pub(super) fn claims(&self) -> Result<Claims, TokenProblem> {
+        let (_, claims) = self.signed.split_once('.').expect("it was split there before");
+        decoded(claims, "the claims are no JSON object").map(Claims)
     }
 
     /// SHA-256 of the signed part: the same for every signature of it.
