@@ -23,6 +23,10 @@ pub struct Config {
     pub tls_cert: Option<PathBuf>,
     /// PEM file with its key; nobody else may read it.
     pub tls_key: Option<PathBuf>,
+    /// PEM file with the certificates of the authorities whose clients are known by their certificates.
+    pub tls_client_ca: Option<PathBuf>,
+    /// Whether a client has to show a certificate (default `required`, once there is `tls_client_ca`).
+    pub tls_client: Option<ClientCertificates>,
     /// The largest document in bytes (default 128 MiB).
     pub max_document: Option<u64>,
     /// How many bytes of documents may be in flight at once (default 512 MiB).
@@ -35,6 +39,40 @@ pub struct Config {
     pub master: MasterConfig,
     /// Bounds on leases.
     pub limits: LimitsConfig,
+    /// Issuers whose tokens are taken, in this order.
+    pub oidc: Vec<OidcConfig>,
+}
+
+/// Whether clients have to show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    /// Who shows none is let in, and has to show a token.
+    Optional,
+    /// Without one no connection is made.
+    #[default]
+    Required,
+}
+
+/// Which tokens of an issuer are taken (`[[oidc]]`).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OidcConfig {
+    /// Part of the principals `oidc:NAME:SUBJECT`, formed like an environment's name.
+    pub name: String,
+    /// The `iss` of the tokens, byte for byte.
+    pub issuer: String,
+    /// The `aud` of the tokens, or a list of them.
+    #[serde(deserialize_with = "one_or_many")]
+    pub audience: Vec<String>,
+    /// Where the issuer publishes its keys, with `https`; or with `http` at a loopback address.
+    pub jwks_url: Option<String>,
+    /// A file with them, instead.
+    pub jwks_file: Option<PathBuf>,
+    /// PEM file with the certificates that `jwks_url` is verified against, instead of those of the system.
+    pub ca: Option<PathBuf>,
+    /// Claims and the value, or the values, that each must have; objects in the claims are tables.
+    pub claims: toml::Table,
 }
 
 /// Where the master key comes from: one of `file`, `encrypted` and `command`.
@@ -156,6 +194,19 @@ impl LimitsConfig {
             request_memory: self.request_memory.unwrap_or(default.request_memory),
         }
     }
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a text or a list of texts")]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
+    })
 }
 
 fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

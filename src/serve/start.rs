@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::config::{Config, ConfigError, StoreKind};
+use super::config::{ClientCertificates, Config, ConfigError, StoreKind};
+use super::door::tls::{Clients, Files, Tls, TlsError};
 use super::door::{self, Limits as DoorLimits};
 use super::grpc::{self, Door, STREAMING};
 use super::identity::Identity;
@@ -70,13 +71,15 @@ pub enum StartError {
     #[error("what is granted cannot be read: {0}")]
     Access(Error),
     #[error(transparent)]
-    Tls(#[from] door::tls::TlsError),
+    Tls(#[from] TlsError),
     #[error(
         "{0} is not a loopback address, and without TLS tokens and secrets would cross the network in the clear; give --tls-cert and --tls-key"
     )]
     Plain(SocketAddr),
     #[error("tls_cert and tls_key belong together")]
     HalfTls,
+    #[error("tls_client_ca says who signs the certificates of clients: it needs tls_cert and tls_key, and tls_client needs it")]
+    ClientTls,
     #[error("cannot listen on {address}: {cause}")]
     Listen { address: SocketAddr, cause: io::Error },
     #[error("cannot write {}: {cause}", .file.display())]
@@ -100,7 +103,7 @@ pub struct Server {
     /// What to tell a newcomer; only with `dev`.
     pub hints: Option<String>,
     listener: tokio::net::TcpListener,
-    tls: Option<tokio_rustls::TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     service: Arc<Service>,
     store: Arc<dyn Store>,
     open_reflection: bool,
@@ -117,7 +120,7 @@ impl Server {
         let folder = options.data_dir.clone().or(config.data_dir.clone()).unwrap_or_else(|| default.into());
         let listen = options.listen.or(config.listen);
         let listen = listen.unwrap_or_else(|| LISTEN.parse().expect("the default address parses"));
-        let tls = acceptor(&options, &config)?;
+        let tls = tls(&options, &config)?;
         if tls.is_none() && !listen.ip().is_loopback() && !options.danger_without_tls {
             return Err(StartError::Plain(listen));
         }
@@ -239,13 +242,19 @@ async fn begin_unlocked(service: &Service, masters: Masters) -> Result<(), Start
 
 const LOCKED: &str = "starting locked: leases, history and watching work, documents do not until `leasehold unlock`";
 
-fn acceptor(options: &Options, config: &Config) -> Result<Option<tokio_rustls::TlsAcceptor>, StartError> {
-    let files = match (&options.tls, &config.tls_cert, &config.tls_key) {
-        (Some((cert, key)), _, _) | (None, Some(cert), Some(key)) => Some((cert, key)),
-        (None, None, None) => None,
+fn tls(options: &Options, config: &Config) -> Result<Option<Arc<Tls>>, StartError> {
+    let clients = match (&config.tls_client_ca, config.tls_client) {
+        (Some(ca), how) => Some(Clients { ca: ca.clone(), required: how.unwrap_or_default() == ClientCertificates::Required }),
+        (None, None) => None,
+        (None, Some(_)) => return Err(StartError::ClientTls),
+    };
+    let (certificates, key) = match (&options.tls, &config.tls_cert, &config.tls_key) {
+        (Some((cert, key)), _, _) | (None, Some(cert), Some(key)) => (cert.clone(), key.clone()),
+        (None, None, None) if clients.is_none() => return Ok(None),
+        (None, None, None) => return Err(StartError::ClientTls),
         _ => return Err(StartError::HalfTls),
     };
-    Ok(files.map(|(cert, key)| door::tls::acceptor(cert, key)).transpose()?)
+    Ok(Some(Tls::open(Files { certificates, key, clients })?))
 }
 
 fn open_store(options: &Options, config: &Config, folder: &Path) -> Result<Arc<dyn Store>, StartError> {

@@ -1,9 +1,11 @@
 //! The door over real sockets, with limits small enough to watch them bind.
 
+mod authority;
 mod calls;
 mod connections;
 mod descriptors;
 mod stop;
+mod tls_files;
 
 use std::future::{Future, pending};
 use std::io;
@@ -26,7 +28,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FIRST_FRAME: Duration = Duration::from_millis(300);
@@ -53,7 +55,7 @@ impl Door {
         Self::open_with(limits, None).await
     }
 
-    async fn open_with(limits: Limits, tls: Option<TlsAcceptor>) -> Self {
+    async fn open_with(limits: Limits, tls: Option<Arc<tls::Tls>>) -> Self {
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = listener.local_addr().unwrap();
         let (stop, stopping) = stop_signal();
@@ -189,6 +191,10 @@ async fn until_closed(mut stream: impl AsyncRead + Unpin) -> Vec<u8> {
     bytes
 }
 
+fn open_tls(certificates: PathBuf, key: PathBuf) -> Result<Arc<tls::Tls>, tls::TlsError> {
+    tls::Tls::open(tls::Files { certificates, key, clients: None })
+}
+
 /// A self-signed certificate for `localhost`, in files.
 struct Certificate {
     folder: tempfile::TempDir,
@@ -219,18 +225,22 @@ impl Certificate {
         self.folder.path().join("key.pem")
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
-        tls::acceptor(&self.certificate(), &self.key()).unwrap()
+    fn acceptor(&self) -> Arc<tls::Tls> {
+        open_tls(self.certificate(), self.key()).unwrap()
+    }
+
+    fn roots(&self) -> rustls::RootCertStore {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.der.clone()).unwrap();
+        roots
     }
 
     async fn connect(&self, tcp: TcpStream, protocol: &str) -> TlsStream<TcpStream> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.der.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
+            .with_root_certificates(self.roots())
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), tcp).await.unwrap()

@@ -6,24 +6,26 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use axum::Router;
-use http::Request;
+use axum::response::{IntoResponse, Response};
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
-use tokio_rustls::TlsAcceptor;
 
 use super::first_frame::Watched;
+use super::tls::{Shown, Tls};
 use super::{Limits, Peer, Stopping, deadline};
 
 const HTTP1_READ_BUFFER: usize = 64 << 10;
 
 /// What all connections of a door have in common.
 pub(super) struct Connections {
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     app: Router,
     limits: Arc<Limits>,
     http: auto::Builder<TokioExecutor>,
@@ -38,7 +40,7 @@ pub(super) enum End {
 }
 
 impl Connections {
-    pub(super) fn new(tls: Option<TlsAcceptor>, app: Router, limits: Limits, stopping: Stopping) -> Self {
+    pub(super) fn new(tls: Option<Arc<Tls>>, app: Router, limits: Limits, stopping: Stopping) -> Self {
         Self { tls, app, http: protocol(&limits), limits: Arc::new(limits), stopping }
     }
 
@@ -50,7 +52,7 @@ impl Connections {
         }
         let mut deadline = pin!(sleep(self.limits.first_frame));
         let Some(tls) = &self.tls else {
-            return self.serve(tcp, Peer { addr, tls: false, certificate: None }, deadline).await;
+            return self.serve(tcp, Peer { addr, tls: false, certificate: None }, None, deadline).await;
         };
         let handshake = tokio::select! {
             handshake = tls.accept(tcp) => handshake,
@@ -58,10 +60,8 @@ impl Connections {
             () = self.stopping.stopped() => return End::Closed,
         };
         match handshake {
-            Ok(stream) => {
-                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-                let certificate = shown.map(|leaf| Arc::new(leaf.clone().into_owned()));
-                self.serve(stream, Peer { addr, tls: true, certificate }, deadline).await
+            Ok((stream, shown)) => {
+                self.serve(stream, Peer { addr, tls: true, certificate: None }, shown.map(|shown| (tls, shown)), deadline).await
             }
             Err(error) => {
                 tracing::debug!(%addr, %error, "TLS handshake failed");
@@ -70,16 +70,24 @@ impl Connections {
         }
     }
 
-    async fn serve<I>(&self, io: I, peer: Peer, mut deadline: Pin<&mut Sleep>) -> End
+    async fn serve<I>(&self, io: I, peer: Peer, shown: Option<(&Arc<Tls>, Shown)>, mut deadline: Pin<&mut Sleep>) -> End
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let addr = peer.addr;
         let (io, first_frame) = Watched::new(io, self.limits.write_stall);
+        let over = &Notify::new();
         let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer.clone());
+            let certificate = shown.as_ref().map(|(tls, shown)| tls.verified(shown));
+            let invalid = certificate.as_ref().is_some_and(Option::is_none);
+            request.extensions_mut().insert(Peer { certificate: certificate.flatten(), ..peer.clone() });
             let (app, limits) = (self.app.clone(), self.limits.clone());
-            async move { Ok::<_, Infallible>(deadline::answer(app, &limits, request).await) }
+            if invalid {
+                over.notify_one();
+            }
+            async move {
+                Ok::<_, Infallible>(if invalid { no_longer_valid() } else { deadline::answer(app, &limits, request).await })
+            }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
         let (mut timing, mut stopping) = (true, false);
@@ -98,6 +106,10 @@ impl Connections {
                         return timed_out(addr);
                     }
                 }
+                () = over.notified(), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
                 () = self.stopping.stopped(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
@@ -105,6 +117,12 @@ impl Connections {
             }
         }
     }
+}
+
+/// To any request on a connection whose certificate has run out; gRPC clients take the status for `Unauthenticated`.
+fn no_longer_valid() -> Response {
+    let text = "the client certificate of this connection is not valid any more: connect again, with one that is\n";
+    (StatusCode::UNAUTHORIZED, text).into_response()
 }
 
 fn timed_out(addr: SocketAddr) -> End {

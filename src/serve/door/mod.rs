@@ -34,13 +34,13 @@ use axum::Router;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use connection::{Connections, End};
 pub use failures::Failures;
 pub use limits::{Limits, LimitsError};
 pub use peer::Peer;
 use slots::Slots;
+use tls::Tls;
 pub use stopping::{Stop, Stopping, stop_signal};
 
 /// What a door did between its start and its end.
@@ -85,7 +85,7 @@ pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 /// and of `accept` are counted and logged; they never end the door.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     app: Router,
     limits: Limits,
     stop: impl Future<Output = ()>,
@@ -94,6 +94,10 @@ pub async fn serve(
     let drain = limits.drain;
     let (stop_connections, stopping) = stop_signal();
     let slots = Slots::new(limits.connections, limits.connections_per_peer);
+    let mut watching = JoinSet::new();
+    if let Some(tls) = &tls {
+        watching.spawn(Arc::clone(tls).watch());
+    }
     let connections = Arc::new(Connections::new(tls, app, limits, stopping));
     let mut open = JoinSet::new();
     let mut stats = Stats::default();

@@ -143,7 +143,7 @@ async fn plain_calls_know_their_peer() {
 async fn key_file_open_to_everybody_is_refused() {
     let certificate = Certificate::new();
     certificate.set_key_mode(0o604);
-    let error = tls::acceptor(&certificate.certificate(), &certificate.key()).err().expect("refused");
+    let error = open_tls(certificate.certificate(), certificate.key()).err().expect("refused");
     assert!(matches!(error, tls::TlsError::OpenToAll { mode: 0o604, .. }), "{error:?}");
     assert!(error.to_string().contains("chmod 600"), "{error}");
 }
@@ -151,7 +151,7 @@ async fn key_file_open_to_everybody_is_refused() {
 #[tokio::test]
 async fn key_and_certificate_that_are_none_are_refused_without_quoting_them() {
     let certificate = Certificate::new();
-    let refused = |cert: PathBuf, key: PathBuf| tls::acceptor(&cert, &key).err().expect("refused");
+    let refused = |cert: PathBuf, key: PathBuf| open_tls(cert, key).err().expect("refused");
     let swapped = refused(certificate.key(), certificate.key());
     assert!(matches!(swapped, tls::TlsError::NoCertificate { .. }), "{swapped:?}");
     std::fs::write(certificate.key(), "s3cret-but-no-key").unwrap();
