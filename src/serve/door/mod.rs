@@ -10,11 +10,13 @@
 //! | a peer that vanished, or stopped reading | keepalive, [`Limits::write_stall`] | `connection`, `first_frame` |
 //! | a call | `grpc-timeout`, [`Limits::call`] | `deadline` |
 //! | a stop | [`Limits::drain`] | here |
+//! | failed authentication | [`Failures`], asked by the guards behind | `failures` |
 //!
-//! No clock is read here: every bound is a timer.
+//! No clock is read for what is bounded here: every bound of the door's own is a timer.
 
 mod connection;
 mod deadline;
+mod failures;
 mod first_frame;
 mod limits;
 mod slots;
@@ -34,6 +36,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use connection::{Connections, End};
+pub use failures::Failures;
 pub use limits::{Limits, LimitsError};
 use slots::Slots;
 pub use stopping::{Stop, Stopping, stop_signal};

@@ -60,8 +60,8 @@ impl Drop for Slot {
     }
 }
 
-/// Whom the per-peer cap counts: one IPv4 address, or one IPv6 /64, since a single host owns all of the latter.
-fn peer_of(addr: IpAddr) -> IpAddr {
+/// Whom caps and counts by peer mean: one IPv4 address, or one IPv6 /64, since a single host owns all of the latter.
+pub(super) fn peer_of(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         v4 => v4,
