@@ -24,6 +24,7 @@ use crate::service::environments::Recovery;
 use crate::service::{Bounds, Caller, Error, Service};
 use crate::store::Store;
 use crate::store::clock::SystemSource;
+use crate::store::folder::{FolderError, private_folder};
 use crate::store::memory::Memory;
 use crate::store::sqlite::{self, OpenError, Sqlite};
 
@@ -59,6 +60,8 @@ pub enum StartError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Store(#[from] OpenError),
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     #[error(transparent)]
     Master(#[from] MasterError),
     #[error(transparent)]
@@ -100,6 +103,7 @@ pub struct Server {
     service: Arc<Service>,
     store: Arc<dyn Store>,
     tokens: Arc<Tokens>,
+    limits: DoorLimits,
 }
 
 impl Server {
@@ -138,7 +142,8 @@ impl Server {
             true => Some(dev(&service, &folder, address, tls.is_some(), &token).await?),
             false => None,
         };
-        Ok(Self { address, hints, listener, tls, service, store, tokens: Arc::new(tokens) })
+        let limits = limits(&config);
+        Ok(Self { address, hints, listener, tls, service, store, tokens: Arc::new(tokens), limits })
     }
 
     /// Serves until `stop`, or until the store gives up; then finishes what is under way and leaves the store clean.
@@ -157,7 +162,12 @@ impl Server {
         let app = routes.merge(terraform::routes(terraform)).fallback(grpc::nothing_here);
         let streaming = STREAMING.iter().map(|path| (*path).to_owned()).collect();
         let patient = vec![terraform::PREFIX.to_owned()];
-        let limits = DoorLimits { streaming, patient, ..DoorLimits::default() }.fit_descriptors().map_err(StartError::Serve)?;
+        // A reflection client asks when it likes.
+        let conversing = vec!["/grpc.reflection.".to_owned()];
+        let limits = DoorLimits { streaming, patient, conversing, ..self.limits }.fit_descriptors().map_err(StartError::Serve)?;
+        if rustix::process::geteuid().is_root() {
+            tracing::warn!("running as root: whoever finds a way in has the whole machine; run the server as a user of its own");
+        }
         let mut head = self.service.store_head();
         let failed = async move { drop(head.wait_for(|head| head.failed).await) };
         let ended = async move {
@@ -234,13 +244,20 @@ fn acceptor(options: &Options, config: &Config) -> Result<Option<tokio_rustls::T
     Ok(files.map(|(cert, key)| door::tls::acceptor(cert, key)).transpose()?)
 }
 
+fn limits(config: &Config) -> DoorLimits {
+    let default = DoorLimits::default();
+    let connections = config.max_connections.unwrap_or(default.connections);
+    let connections_per_peer = config.max_connections_per_peer.unwrap_or(default.connections_per_peer);
+    DoorLimits { connections, connections_per_peer, ..default }
+}
+
 fn open_store(options: &Options, config: &Config, folder: &Path) -> Result<Arc<dyn Store>, StartError> {
     let (source, limits) = (Arc::new(SystemSource::default()), config.limits.resolve());
     let mut fresh = [0; 16];
     getrandom::fill(&mut fresh).map_err(|_| StartError::Randomness)?;
     match options.store.or(config.store).unwrap_or_default() {
         StoreKind::Memory => {
-            std::fs::create_dir_all(folder).map_err(|cause| StartError::Write { file: folder.to_owned(), cause })?;
+            private_folder(folder)?;
             let memory = Arc::new(Memory::new(source, limits, HistoryId(fresh)));
             let ticking = Arc::downgrade(&memory);
             tokio::spawn(async move {

@@ -17,9 +17,12 @@ use tokio::time::{Sleep, sleep};
 use tokio_rustls::TlsAcceptor;
 
 use super::first_frame::Watched;
+use super::flood::Allowance;
 use super::{Limits, Peer, Stopping, deadline};
 
 const HTTP1_READ_BUFFER: usize = 64 << 10;
+/// Far more than any client sends. On HTTP/2 each counts 32 bytes of [`Limits::header_bytes`].
+const HTTP1_HEADERS: usize = 100;
 
 /// What all connections of a door have in common.
 pub(super) struct Connections {
@@ -71,11 +74,16 @@ impl Connections {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let addr = peer.addr;
-        let (io, first_frame) = Watched::new(io, self.limits.write_stall);
+        let allowance = Arc::<Allowance>::default();
+        let (io, first_frame) = Watched::new(io, self.limits.write_stall, allowance.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
-            let (app, limits) = (self.app.clone(), self.limits.clone());
-            async move { Ok::<_, Infallible>(deadline::answer(app, &limits, request).await) }
+            let (app, limits, allowance) = (self.app.clone(), self.limits.clone(), allowance.clone());
+            async move {
+                let answer = deadline::answer(app, &limits, request).await;
+                allowance.call_answered();
+                Ok::<_, Infallible>(answer)
+            }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
         let (mut timing, mut stopping) = (true, false);
@@ -111,7 +119,8 @@ fn timed_out(addr: SocketAddr) -> End {
 /// Timers are not optional: without them, header timeouts and keepalive are silently off.
 fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.first_frame).max_buf_size(HTTP1_READ_BUFFER);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.first_frame);
+    builder.http1().max_buf_size(HTTP1_READ_BUFFER).max_headers(HTTP1_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
