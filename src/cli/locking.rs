@@ -15,6 +15,7 @@ use super::settings::read_secret_file;
 use crate::secrets::hygiene;
 use crate::secrets::master::{MasterError, MasterSource, create_passphrase_file};
 use crate::serve::{self, init::InitError};
+use crate::store::folder::private_folder;
 
 pub(crate) async fn unlock(context: &Context, flags: UnlockFlags) -> Result<(), Failure> {
     hygiene::harden().log();
@@ -48,7 +49,7 @@ pub(crate) fn init(global: &Global, flags: &InitFlags) -> Result<(), Failure> {
         }
     }
     let cannot = |cause: std::io::Error| Failure::local(format!("cannot make {}: {cause}", folder.display()), "check the path");
-    std::fs::create_dir_all(folder).map_err(cannot)?;
+    private_folder(folder).map_err(|error| Failure::local(error.to_string(), ""))?;
     let name = if flags.passphrase { ENCRYPTED } else { PLAIN };
     let folder = folder.canonicalize().map_err(cannot)?;
     let file = folder.join(name);

@@ -34,6 +34,8 @@ pub(crate) async fn serve(flags: ServeFlags) -> Result<(), Failure> {
         accept_rollback: danger_accept_rollback,
     };
     hygiene::harden().log();
+    // What is made is made private anyway; this is for what nobody thought of.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let failed = |error: crate::serve::start::StartError| Failure::local(error.to_string(), "");
     let server = Server::open(options).await.map_err(failed)?;
     // Whoever reads the address may ask it to stop at once.

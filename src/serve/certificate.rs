@@ -13,9 +13,13 @@ use crate::domain::names::Principal;
 pub enum CertificateProblem {
     #[error("the client certificate cannot be read")]
     Malformed,
-    #[error("the client certificate has no URI, DNS name or email among its subject alternative names; its common name does not count")]
+    #[error(
+        "the client certificate has no URI, DNS name or email among its subject alternative names; its common name does not count"
+    )]
     NoName,
-    #[error("a name of the client certificate makes no principal: it is empty, a wildcard, or longer than 256 bytes with its prefix")]
+    #[error(
+        "a name of the client certificate makes no principal: it is empty, a wildcard, or longer than 256 bytes with its prefix"
+    )]
     BadName,
     #[error("the client certificate was not valid yet, or is not any more")]
     Expired,
@@ -133,7 +137,14 @@ mod tests {
 
     #[test]
     fn several_names_have_an_order() {
-        let all = vec![email("a@x"), dns("b"), uri("spiffe://c"), dns("a"), SanType::IpAddress([127, 0, 0, 1].into()), uri("spiffe://b")];
+        let all = vec![
+            email("a@x"),
+            dns("b"),
+            uri("spiffe://c"),
+            dns("a"),
+            SanType::IpAddress([127, 0, 0, 1].into()),
+            uri("spiffe://b"),
+        ];
         let named = named(&certificate(all), NOW).unwrap();
         let names: Vec<_> = named.names.iter().map(Principal::as_str).collect();
         assert_eq!(names, ["cert:uri:spiffe://c", "cert:uri:spiffe://b", "cert:dns:b", "cert:dns:a", "cert:email:a@x"]);

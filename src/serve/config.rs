@@ -31,6 +31,10 @@ pub struct Config {
     pub max_document: Option<u64>,
     /// How many bytes of documents may be in flight at once (default 512 MiB).
     pub max_in_flight: Option<u64>,
+    /// How many connections may be open (default 4096).
+    pub max_connections: Option<usize>,
+    /// How many of them from one address, or one IPv6 /64 (default 2048).
+    pub max_connections_per_peer: Option<usize>,
     /// How many events are kept for watchers (default 1,000,000).
     pub keep_events: Option<u64>,
     /// Let anybody ask which calls there are, by reflection (default: only who has a token).

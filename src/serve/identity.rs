@@ -1,29 +1,36 @@
 //! Who calls: what is shown, and whose it is.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
+use super::certificate::named;
 use super::door::{Failures, Peer};
+use super::oidc::{Issuers, Verified, looks_like_jwt};
+use crate::domain::access::Credential;
 use crate::domain::command::Trace;
+use crate::domain::ids::TokenHash;
 use crate::service::access::hash_of;
-use crate::service::{Caller, Error, LeaseSecret, Service};
+use crate::service::{Caller, Error, Known, LeaseSecret, Service};
 
 /// Recognises callers.
 pub struct Identity {
     service: Arc<Service>,
     failures: Failures,
+    issuers: Issuers,
 }
 
 impl Identity {
-    /// Callers of this service.
+    /// Callers of this service, and of these issuers.
     #[must_use]
-    pub fn new(service: Arc<Service>) -> Self {
-        Self { service, failures: Failures::new() }
+    pub fn new(service: Arc<Service>, issuers: Issuers) -> Self {
+        Self { service, failures: Failures::new(), issuers }
     }
 
     /// The caller behind a request. A lease secret is verified where the lease is known.
@@ -33,7 +40,10 @@ impl Identity {
     pub async fn caller(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Caller, Error> {
         let address = peer.map(|peer| peer.addr.ip());
         let trace = Arc::new(Trace { peer: address, ..Trace::default() });
-        let Some(header) = headers.get(AUTHORIZATION) else { return Err(Error::Unauthenticated) };
+        let Some(header) = headers.get(AUTHORIZATION) else {
+            let certificate = peer.and_then(|peer| peer.certificate.as_ref()).ok_or(Error::Unauthenticated)?;
+            return self.by_certificate(certificate, trace);
+        };
         let shown = header.to_str().ok().and_then(shown);
         if let Some(shown) = &shown {
             if let Some(secret) = LeaseSecret::parse(shown) {
@@ -46,9 +56,35 @@ impl Identity {
         if let Some(wait) = address.and_then(|address| self.failures.blocked(address)) {
             return Err(Error::Throttled(wait));
         }
+        if let Some(token) = shown.filter(|shown| looks_like_jwt(shown) && !self.issuers.is_empty()) {
+            match self.issuers.verify(&token, self.seconds()).await {
+                Ok(verified) => return Ok(by_issuer(verified, address)),
+                Err(problem) => tracing::info!(%problem, peer = ?address, "the token of an issuer was not taken"),
+            }
+        }
         address.inspect(|address| self.failures.note(*address));
         Err(Error::Unauthenticated)
     }
+
+    fn by_certificate(&self, certificate: &CertificateDer<'_>, trace: Arc<Trace>) -> Result<Caller, Error> {
+        let named = named(certificate, self.seconds()).map_err(|problem| {
+            tracing::info!(%problem, peer = ?trace.peer, "a client certificate names nobody");
+            Error::Unauthenticated
+        })?;
+        let credential = Credential::Principal(named.principal.clone());
+        Ok(Caller::known(Known { credential, principal: named.principal, once: None }, trace))
+    }
+
+    fn seconds(&self) -> u64 {
+        u64::try_from(self.service.now().0 / 1000).unwrap_or_default()
+    }
+}
+
+/// Its rights are those of its principal; exchanged for a token of ours, once, it can do the same for longer.
+fn by_issuer(verified: Verified, peer: Option<IpAddr>) -> Caller {
+    let Verified { principal, id, labels, .. } = verified;
+    let known = Known { credential: Credential::Principal(principal.clone()), principal, once: Some(TokenHash(id)) };
+    Caller::known(known, Arc::new(Trace { peer, labels }))
 }
 
 /// What an `Authorization` header shows: a bearer's token, or the password of basic credentials, whoever the user: stock Terraform can

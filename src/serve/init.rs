@@ -2,11 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::domain::ids::TokenHash;
 use crate::service::access::{Secret, fresh_secret, hash_of};
+use crate::store::folder::{FolderError, private_folder};
 
 /// Why there is no first token.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,8 @@ pub enum InitError {
     Malformed(PathBuf),
     #[error("a token was made for {} that no server has taken over yet; start the server, or delete {} to make another one", .folder.display(), .file.display())]
     Pending { folder: PathBuf, file: PathBuf },
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     #[error("the operating system gives no randomness")]
     Randomness,
 }
@@ -44,9 +47,7 @@ pub fn init(folder: &Path) -> Result<Secret, InitError> {
 pub fn offer(folder: &Path, token: &str) -> Result<(), InitError> {
     let file = folder.join(FILE);
     let failed = |cause| InitError::Io { file: file.clone(), cause };
-    if !folder.exists() {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-    }
+    private_folder(folder)?;
     let made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&file);
     let mut made = made.map_err(|cause| match cause.kind() {
         io::ErrorKind::AlreadyExists => InitError::Pending { folder: folder.to_owned(), file: file.clone() },

@@ -15,6 +15,7 @@ use super::door::{self, Limits as DoorLimits};
 use super::grpc::{self, Door, STREAMING};
 use super::identity::Identity;
 use super::init::{self, InitError};
+use super::oidc::{Binding, BindingError, Issuers};
 use super::terraform;
 use crate::domain::ids::{HistoryId, RequestId};
 use crate::domain::names::EnvironmentName;
@@ -27,6 +28,7 @@ use crate::service::environments::Recovery;
 use crate::service::{Bounds, Caller, Error, Service};
 use crate::store::Store;
 use crate::store::clock::SystemSource;
+use crate::store::folder::{FolderError, private_folder};
 use crate::store::memory::Memory;
 use crate::store::sqlite::{self, OpenError, Sqlite};
 
@@ -63,11 +65,15 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] OpenError),
     #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(transparent)]
     Master(#[from] MasterError),
     #[error(transparent)]
     ServerKey(#[from] ServerKeyError),
     #[error(transparent)]
     Init(#[from] InitError),
+    #[error(transparent)]
+    Oidc(#[from] BindingError),
     #[error("what is granted cannot be read: {0}")]
     Access(Error),
     #[error(transparent)]
@@ -107,6 +113,8 @@ pub struct Server {
     service: Arc<Service>,
     store: Arc<dyn Store>,
     open_reflection: bool,
+    limits: DoorLimits,
+    issuers: Issuers,
 }
 
 impl Server {
@@ -121,6 +129,8 @@ impl Server {
         let listen = options.listen.or(config.listen);
         let listen = listen.unwrap_or_else(|| LISTEN.parse().expect("the default address parses"));
         let tls = tls(&options, &config)?;
+        let bindings = config.oidc.iter().cloned().map(Binding::try_from).collect::<Result<Vec<_>, _>>()?;
+        let issuers = Issuers::new(bindings)?;
         if tls.is_none() && !listen.ip().is_loopback() && !options.danger_without_tls {
             return Err(StartError::Plain(listen));
         }
@@ -150,7 +160,7 @@ impl Server {
             tracing::warn!("nobody has a token yet: stop, run `leasehold init --data-dir {}`, and start again", folder.display());
         }
         let open_reflection = config.open_reflection.unwrap_or_default();
-        Ok(Self { address, hints, listener, tls, service, store, open_reflection })
+        Ok(Self { address, hints, listener, tls, service, store, open_reflection, limits: limits(&config), issuers })
     }
 
     /// Serves until `stop`, or until the store gives up; then finishes what is under way and leaves the store clean.
@@ -159,7 +169,7 @@ impl Server {
     /// The store gave up.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<(), StartError> {
         let (stopper, stopping) = door::stop_signal();
-        let identity = Arc::new(Identity::new(Arc::clone(&self.service)));
+        let identity = Arc::new(Identity::new(Arc::clone(&self.service), self.issuers));
         let door = Door {
             service: Arc::clone(&self.service),
             identity: Arc::clone(&identity),
@@ -174,7 +184,12 @@ impl Server {
         let app = routes.merge(terraform::routes(terraform)).fallback(grpc::nothing_here);
         let streaming = STREAMING.iter().map(|path| (*path).to_owned()).collect();
         let patient = vec![terraform::PREFIX.to_owned()];
-        let limits = DoorLimits { streaming, patient, ..DoorLimits::default() }.fit_descriptors().map_err(StartError::Serve)?;
+        // A reflection client asks when it likes.
+        let conversing = vec!["/grpc.reflection.".to_owned()];
+        let limits = DoorLimits { streaming, patient, conversing, ..self.limits }.fit_descriptors().map_err(StartError::Serve)?;
+        if rustix::process::geteuid().is_root() {
+            tracing::warn!("running as root: whoever finds a way in has the whole machine; run the server as a user of its own");
+        }
         let mut head = self.service.store_head();
         let failed = async move { drop(head.wait_for(|head| head.failed).await) };
         let ended = async move {
@@ -257,13 +272,20 @@ fn tls(options: &Options, config: &Config) -> Result<Option<Arc<Tls>>, StartErro
     Ok(Some(Tls::open(Files { certificates, key, clients })?))
 }
 
+fn limits(config: &Config) -> DoorLimits {
+    let default = DoorLimits::default();
+    let connections = config.max_connections.unwrap_or(default.connections);
+    let connections_per_peer = config.max_connections_per_peer.unwrap_or(default.connections_per_peer);
+    DoorLimits { connections, connections_per_peer, ..default }
+}
+
 fn open_store(options: &Options, config: &Config, folder: &Path) -> Result<Arc<dyn Store>, StartError> {
     let (source, limits) = (Arc::new(SystemSource::default()), config.limits.resolve());
     let mut fresh = [0; 16];
     getrandom::fill(&mut fresh).map_err(|_| StartError::Randomness)?;
     match options.store.or(config.store).unwrap_or_default() {
         StoreKind::Memory => {
-            std::fs::create_dir_all(folder).map_err(|cause| StartError::Write { file: folder.to_owned(), cause })?;
+            private_folder(folder)?;
             let memory = Arc::new(Memory::new(source, limits, HistoryId(fresh)));
             let ticking = Arc::downgrade(&memory);
             tokio::spawn(async move {

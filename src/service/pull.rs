@@ -103,8 +103,10 @@ impl Service {
         {
             return Ok(Pulled { meta, document: None, masked: Masked::default(), signer: None });
         }
+        // Before it is opened: many large documents that are opened at once would need memory without bound.
+        let flight = self.flight_of(state, [&meta]).await?;
         let Viewed { document, masked, signer } = self.viewed(state, &meta, view).await?;
-        Ok(Pulled { meta, document: Some(self.pieces(document).await?), masked, signer })
+        Ok(Pulled { meta, document: Some(pieces(document, flight)), masked, signer })
     }
 
     /// The current version as a whole, for a door that sends it with what is computed over all of it.
@@ -115,8 +117,8 @@ impl Service {
         self.authorise_read(caller, state, view)?;
         self.keys(&state.environment).await?;
         let meta = self.meta(state, Which::Current).await?;
+        let flight = self.flight_of(state, [&meta]).await?;
         let document = self.viewed(state, &meta, view).await?.document;
-        let flight = self.flight(document.len() as u64).await?;
         Ok(Whole { meta, document, _flight: flight })
     }
 
@@ -146,20 +148,19 @@ impl Service {
             },
         }
     }
+}
 
-    /// A document in memory, handed on in pieces. Its share of the memory for documents in flight goes with the last one.
-    pub(super) async fn pieces(&self, document: Plain) -> Result<(u64, Pieces), Error> {
-        let size = document.len() as u64;
-        let flight = self.flight(size).await?;
-        let (send, receive) = mpsc::channel(2);
-        tokio::spawn(async move {
-            let _flight = flight;
-            for piece in document.chunks(CHUNK) {
-                if send.send(Ok(piece.to_vec())).await.is_err() {
-                    return;
-                }
+/// A document in memory, handed on in pieces. Its share of the memory for documents in flight goes with the last one.
+fn pieces(document: Plain, flight: OwnedSemaphorePermit) -> (u64, Pieces) {
+    let size = document.len() as u64;
+    let (send, receive) = mpsc::channel(2);
+    tokio::spawn(async move {
+        let _flight = flight;
+        for piece in document.chunks(CHUNK) {
+            if send.send(Ok(piece.to_vec())).await.is_err() {
+                return;
             }
-        });
-        Ok((size, receive))
-    }
+        }
+    });
+    (size, receive)
 }

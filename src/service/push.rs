@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, OptionFuture, maybe_done};
 use tokio::sync::OwnedSemaphorePermit;
 use zeroize::Zeroizing;
 
+use super::pull::Meta;
 use super::sealing::{Place, Plain, run};
 use super::{Caller, Error, PERMIT, Service, random};
 use crate::domain::access::{Object, Verb};
@@ -119,6 +120,36 @@ impl Service {
         let permits = u32::try_from(size.div_ceil(PERMIT).min(self.permits)).unwrap_or(u32::MAX);
         let flight = tokio::sync::Semaphore::acquire_many_owned(Arc::clone(&self.flights), permits);
         flight.await.map_err(|_| Error::Stopping)
+    }
+
+    /// A share for reading these documents of a state, all of it at once: two callers who each had half of what they need would wait for each
+    /// other. A locked server opens nothing, and says so at once.
+    pub(super) async fn flight_of<const N: usize>(
+        &self,
+        state: &StateName,
+        documents: [&Meta; N],
+    ) -> Result<OwnedSemaphorePermit, Error> {
+        self.vault.masters()?;
+        let mut sum = 0_u64;
+        for meta in documents {
+            sum = sum.saturating_add(self.size_of(state, meta).await?);
+        }
+        self.flight(sum).await
+    }
+
+    /// How much memory a document takes. What is told of its size outside is that of its redacted form, which says nothing where all of it is
+    /// sealed: there its head is asked, and has next to nothing besides.
+    async fn size_of(&self, state: &StateName, meta: &Meta) -> Result<u64, Error> {
+        let shown = match meta {
+            Meta::Version(version) if version.deleted() || version.body.is_none() => return Ok(0),
+            Meta::Version(version) => version.shown_size,
+            Meta::Draft(draft) => draft.shown_size,
+        };
+        if meta.format() != Format::Opaque {
+            return Ok(shown);
+        }
+        let head = self.head(&self.ring(&state.environment).await?, meta).await?;
+        Ok(head.map_or(shown, |head| head.size))
     }
 
     /// The principal behind a push, told before its document is read.

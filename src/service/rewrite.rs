@@ -100,6 +100,7 @@ impl Service {
             Meta::Version(version) => (version.format, version.terraform.clone()),
             Meta::Draft(draft) => (draft.format, draft.terraform.clone()),
         };
+        let _flight = self.flight_of(&under.state, [from]).await?;
         let mut document = self.whole(&under.state, from).await?;
         if let Some(serial) = raised(format, header.as_ref(), current.as_ref()) {
             document = Arc::new(Zeroizing::new(with_serial(&document, serial)?));

@@ -148,22 +148,31 @@ impl Service {
             (None, Meta::Version(version)) if version.version.0 > 1 => Some(Which::Version(Version(version.version.0 - 1))),
             (None, Meta::Version(_)) => None,
         };
-        let (format, new) = (to_meta.format(), self.whole(state, &to_meta).await?);
-        let nothing = || Arc::new(zeroize::Zeroizing::new(empty_of(format)));
-        let old = match from {
-            None => nothing(),
+        let format = to_meta.format();
+        let from_meta = match from {
+            None => None,
             Some(from) => match self.meta(state, from).await {
                 // Before a state's first version, and after its deletion, there was nothing.
-                Err(Error::Refused(Refusal::StateNotFound)) => nothing(),
-                Ok(Meta::Version(version)) if version.deleted() => nothing(),
+                Err(Error::Refused(Refusal::StateNotFound)) => None,
+                Ok(Meta::Version(version)) if version.deleted() => None,
                 Ok(meta) if meta.format() != format => {
                     return Err(Refusal::FormatDiffers { fixed: meta.format(), got: format }.into());
                 }
-                Ok(meta) => self.whole(state, &meta).await?,
+                Ok(meta) => Some(meta),
                 Err(error) => return Err(error),
             },
         };
-        let task = tokio::task::spawn_blocking(move || diff(format, &old, &new));
+        let documents = [&to_meta, from_meta.as_ref().unwrap_or(&to_meta)];
+        let flight = self.flight_of(state, documents).await?;
+        let new = self.whole(state, &to_meta).await?;
+        let old = match &from_meta {
+            Some(meta) => self.whole(state, meta).await?,
+            None => Arc::new(zeroize::Zeroizing::new(empty_of(format))),
+        };
+        let task = tokio::task::spawn_blocking(move || {
+            let _flight = flight;
+            diff(format, &old, &new)
+        });
         Ok(task.await.map_err(|error| Error::internal(&error.to_string()))??)
     }
 

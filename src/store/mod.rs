@@ -24,6 +24,7 @@ use crate::domain::time::StoreTime;
 
 pub mod clock;
 mod due;
+pub mod folder;
 pub mod memory;
 pub mod sqlite;
 mod transact;

@@ -8,6 +8,7 @@ mod core_dump;
 mod damage;
 mod dead_holder;
 mod durable;
+mod floods;
 mod full_disk;
 mod keys;
 mod killed_server;
@@ -24,6 +25,7 @@ mod rotation;
 #[allow(dead_code, reason = "shared with the tests of the store, which use more of it")]
 #[path = "../shim/mod.rs"]
 mod shim;
+mod siege;
 mod start_refused;
 mod stock;
 mod stopped_holder;

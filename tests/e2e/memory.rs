@@ -41,7 +41,7 @@ fn write_document(file: &Path, size: u64) -> u64 {
 }
 
 /// The most memory the process ever had, in bytes.
-fn peak(pid: u32) -> u64 {
+pub(crate) fn peak(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() << 10
@@ -61,4 +61,28 @@ fn large_document_costs_at_most_six_times_its_size() {
     assert!(std::fs::read(&file).unwrap() == std::fs::read(&back).unwrap(), "other bytes came back");
     let most = (64 << 20) + 6 * size;
     assert!(pushed <= most && pulled <= most, "peak of {pushed}, then {pulled} bytes; {most} are allowed");
+}
+
+/// More readers than the memory for documents has room for: they wait before a document is opened, not after.
+#[test]
+fn many_large_reads_at_once_cost_what_documents_in_flight_may_cost() {
+    const SIZE: u64 = 8_000_000;
+    let server = Server::start(&format!("max_in_flight = {}\n{TIGHT}", 2 * SIZE));
+    let file = server.file("large.tfstate");
+    let size = write_document(&file, SIZE);
+    server.ok(&["state", "push", "dev/large", file.to_str().unwrap()]);
+    let pushed = peak(server.pid());
+    std::thread::scope(|scope| {
+        for n in 0..24 {
+            let (server, to) = (&server, server.file(&format!("back-{n}")));
+            scope.spawn(move || match n % 3 {
+                0 => drop(server.ok(&["state", "diff", "dev/large"])),
+                _ => drop(server.ok(&["state", "pull", "dev/large", "--to", to.to_str().unwrap()])),
+            });
+        }
+    });
+    let read = peak(server.pid());
+    let most = (64 << 20) + 6 * 2 * size;
+    println!("{} MiB after the push, {} MiB after 24 reads at once", pushed >> 20, read >> 20);
+    assert!(read <= most, "peak of {read} bytes after 24 reads at once; {most} are allowed");
 }

@@ -18,10 +18,13 @@ use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 
 use super::first_frame::Watched;
+use super::flood::Allowance;
 use super::tls::{Shown, Tls};
 use super::{Limits, Peer, Stopping, deadline};
 
 const HTTP1_READ_BUFFER: usize = 64 << 10;
+/// Far more than any client sends. On HTTP/2 each counts 32 bytes of [`Limits::header_bytes`].
+const HTTP1_HEADERS: usize = 100;
 
 /// What all connections of a door have in common.
 pub(super) struct Connections {
@@ -75,18 +78,21 @@ impl Connections {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let addr = peer.addr;
-        let (io, first_frame) = Watched::new(io, self.limits.write_stall);
+        let allowance = Arc::<Allowance>::default();
+        let (io, first_frame) = Watched::new(io, self.limits.write_stall, allowance.clone());
         let over = &Notify::new();
         let service = service_fn(move |mut request: Request<Incoming>| {
             let certificate = shown.as_ref().map(|(tls, shown)| tls.verified(shown));
             let invalid = certificate.as_ref().is_some_and(Option::is_none);
             request.extensions_mut().insert(Peer { certificate: certificate.flatten(), ..peer.clone() });
-            let (app, limits) = (self.app.clone(), self.limits.clone());
+            let (app, limits, allowance) = (self.app.clone(), self.limits.clone(), allowance.clone());
             if invalid {
                 over.notify_one();
             }
             async move {
-                Ok::<_, Infallible>(if invalid { no_longer_valid() } else { deadline::answer(app, &limits, request).await })
+                let answer = if invalid { no_longer_valid() } else { deadline::answer(app, &limits, request).await };
+                allowance.call_answered();
+                Ok::<_, Infallible>(answer)
             }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
@@ -133,7 +139,8 @@ fn timed_out(addr: SocketAddr) -> End {
 /// Timers are not optional: without them, header timeouts and keepalive are silently off.
 fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.first_frame).max_buf_size(HTTP1_READ_BUFFER);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.first_frame);
+    builder.http1().max_buf_size(HTTP1_READ_BUFFER).max_headers(HTTP1_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())

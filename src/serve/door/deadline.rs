@@ -1,9 +1,9 @@
-//! Deadlines of calls: the caller's `grpc-timeout`, and the door's own limit on calls that are not streams.
+//! Deadlines of calls: the caller's `grpc-timeout`, the door's own limit on calls that are not streams, and one on bodies that trickle.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,7 +11,8 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use hyper::body::{Frame, SizeHint};
-use tokio::time::{Sleep, sleep};
+use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::ServiceExt;
@@ -21,7 +22,7 @@ use super::Limits;
 /// Has `app` answer `request` in time, or answers in its place.
 ///
 /// The caller's deadline covers the whole answer, the door's limit only the time until the answer begins: who downloads slowly
-/// is not cut off. Abandoned handlers are dropped; what they have handed to the store may still happen.
+/// is not cut off. A request body has a limit of its own, which runs only while `app` waits for it. Abandoned handlers are dropped; what they have handed to the store may still happen.
 pub(super) async fn answer<B>(app: Router, limits: &Limits, request: Request<B>) -> Response
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
@@ -36,17 +37,19 @@ where
     let mut asked = asked.map(|timeout| Box::pin(sleep(timeout)));
     let limited = !(is_grpc && limits.is_streaming(request.uri().path()));
     let patient = !is_grpc && limits.is_patient(request.uri().path());
-    let version = request.version();
+    let (version, path) = (request.version(), request.uri().path().to_owned());
     let arrival = Arc::new(Arrival::default());
     let request = request.map(|body| {
         arrival.ended.store(body.is_end_stream(), Ordering::Relaxed);
-        Body::new(Arriving { body, arrival: arrival.clone() })
+        let patience = (!limits.is_conversing(&path)).then(|| Patience::new(limits));
+        Body::new(Arriving { body, arrival: arrival.clone(), patience })
     });
     let response = tokio::select! {
         biased;
         Ok(response) = app.oneshot(request) => response,
         () = elapsed(&mut asked) => return deadline_exceeded("the time that grpc-timeout allows is over").into_http(),
         () = overdue(limits, &arrival, patient), if limited => return too_slow(limits, is_grpc, version, &arrival),
+        () = arrival.trickles.notified() => return too_slow(limits, is_grpc, version, &arrival),
     };
     match asked {
         Some(sleep) => response.map(|body| Body::new(Timed { body, sleep, over: false })),
@@ -106,21 +109,25 @@ async fn overdue(limits: &Limits, arrival: &Arrival, patient: bool) {
 
 /// The time of a call whose body has brought this many bytes so far: more for a body that keeps arriving fast enough.
 fn time_allowed(limits: &Limits, bytes: u64) -> Duration {
-    let earned = Duration::try_from_secs_f64(bytes as f64 / limits.slowest_upload as f64).unwrap_or(Duration::MAX);
-    limits.call.saturating_add(earned)
+    limits.call.saturating_add(earned(limits.slowest_upload, bytes))
+}
+
+fn earned(slowest_upload: u64, bytes: u64) -> Duration {
+    Duration::try_from_secs_f64(bytes as f64 / slowest_upload as f64).unwrap_or(Duration::MAX)
 }
 
 fn too_slow(limits: &Limits, is_grpc: bool, version: Version, arrival: &Arrival) -> Response {
+    let ended = arrival.ended.load(Ordering::Relaxed);
     if is_grpc {
-        return deadline_exceeded("the call took longer than the server allows").into_http();
+        let what = if ended { "the call took longer than the server allows" } else { "the request did not arrive in time" };
+        return deadline_exceeded(what).into_http();
     }
-    let seconds = limits.call.as_secs_f64();
-    let mut response = if arrival.ended.load(Ordering::Relaxed) {
+    let mut response = if ended {
+        let seconds = limits.call.as_secs_f64();
         let text = format!("the server did not finish within {seconds} s: ask for the current state, then try again\n");
         (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
     } else {
-        let text = format!("the request body did not arrive within {seconds} s: send it again, faster\n");
-        (StatusCode::REQUEST_TIMEOUT, text).into_response()
+        (StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time: send it again, faster\n").into_response()
     };
     if version < Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -149,12 +156,56 @@ fn status(code: Code, reason: &str, what: &str, next: &str) -> Status {
 struct Arrival {
     bytes: AtomicU64,
     ended: AtomicBool,
+    /// Told when it has been waited for too long.
+    trickles: Notify,
 }
 
 /// A request body that counts itself.
 struct Arriving<B> {
     body: B,
     arrival: Arc<Arrival>,
+    /// None: it may come whenever it likes.
+    patience: Option<Patience>,
+}
+
+/// How long a body is waited for in all. What its reader does in between is not the sender's fault.
+struct Patience {
+    limit: Duration,
+    slowest_upload: u64,
+    waited: Duration,
+    /// Since when it is being waited for now.
+    since: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Patience {
+    fn new(limits: &Limits) -> Self {
+        let (limit, slowest_upload) = (limits.body, limits.slowest_upload);
+        Self { limit, slowest_upload, waited: Duration::ZERO, since: None, timer: Box::pin(sleep(limit)) }
+    }
+
+    /// Whether the wait, which goes on, is over for a body that has brought this many bytes.
+    fn is_over(&mut self, cx: &mut Context<'_>, bytes: u64) -> bool {
+        if self.since.is_none() {
+            let now = now();
+            let allowed = self.limit.saturating_add(earned(self.slowest_upload, bytes)).saturating_sub(self.waited);
+            self.since = Some(now);
+            // A timer cannot be set further than this, and needs not be.
+            self.timer.as_mut().reset(now + allowed.min(Duration::from_secs(1 << 30)));
+        }
+        self.timer.as_mut().poll(cx).is_ready()
+    }
+
+    fn wait_ends(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.waited += now().duration_since(since);
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a body is waited for is no decision about a lease")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Arriving<B> {
@@ -162,7 +213,17 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Arriving<B> {
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let this = &mut *self;
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            let bytes = this.arrival.bytes.load(Ordering::Relaxed);
+            if this.patience.as_mut().is_some_and(|patience| patience.is_over(cx, bytes)) {
+                this.arrival.trickles.notify_one();
+            }
+            return Poll::Pending;
+        };
+        if let Some(patience) = &mut this.patience {
+            patience.wait_ends();
+        }
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
@@ -267,5 +328,52 @@ mod tests {
             () = overdue(&limits, &arrival, false) => {}
             () = trickle => unreachable!("a trickle has no end"),
         }
+    }
+
+    /// Answers a call whose body comes from the stream, in virtual time; the status and how long it took.
+    async fn answered(limits: &Limits, path: &str, handler: axum::routing::MethodRouter, body: Body) -> (StatusCode, u64) {
+        let start = now();
+        let app = Router::new().route(path, handler);
+        let response = answer(app, limits, Request::post(path).body(body).unwrap()).await;
+        (response.status(), start.elapsed().as_secs())
+    }
+
+    /// One byte each second, for ever or for some time.
+    fn trickle(seconds: usize) -> Body {
+        use futures_util::StreamExt;
+        let drops = futures_util::stream::repeat(()).then(|()| async {
+            sleep(Duration::from_secs(1)).await;
+            Ok::<_, std::io::Error>(Bytes::from_static(b"x"))
+        });
+        Body::from_stream(drops.take(seconds))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn body_of_a_byte_a_second_is_cut_after_ten_seconds_whatever_the_call_may_take() {
+        let limits = Limits { call: Duration::from_secs(3_600), ..Limits::default() };
+        let read = || axum::routing::post(|_: Bytes| async { "read" });
+        assert_eq!(answered(&limits, "/", read(), trickle(usize::MAX)).await, (StatusCode::REQUEST_TIMEOUT, 10));
+        assert_eq!(answered(&limits, "/", read(), trickle(9)).await, (StatusCode::OK, 9));
+        let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(answered(&limits, "/", read(), never).await, (StatusCode::REQUEST_TIMEOUT, 10));
+        let slow_is_enough = Limits { slowest_upload: 1, ..limits.clone() };
+        assert_eq!(answered(&slow_is_enough, "/", read(), trickle(600)).await, (StatusCode::OK, 600));
+        let talks = Limits { conversing: vec!["/".to_owned()], ..limits };
+        assert_eq!(answered(&talks, "/", read(), trickle(600)).await, (StatusCode::OK, 600));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_that_the_reader_takes_does_not_count_against_the_body() {
+        let limits = Limits { call: Duration::from_secs(3_600), ..Limits::default() };
+        let slow_reader = axum::routing::post(|body: Body| async {
+            use futures_util::StreamExt;
+            let mut pieces = body.into_data_stream();
+            for _ in 0..5 {
+                sleep(Duration::from_secs(60)).await;
+                pieces.next().await.unwrap().unwrap();
+            }
+            "read"
+        });
+        assert_eq!(answered(&limits, "/", slow_reader, trickle(5)).await, (StatusCode::OK, 305));
     }
 }

@@ -1,4 +1,4 @@
-//! Recognises a connection's first frame, and a peer that has stopped reading.
+//! Recognises a connection's first frame, a peer that has stopped reading, and one that sends frames in vain.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,8 +10,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const FRAME_HEAD: usize = 9;
+use super::flood::{Allowance, Meter};
+
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const FRAME_HEAD: usize = 9;
 
 /// Whether the first frame has arrived; shared between a [`Watched`] stream and whoever times it.
 #[derive(Clone, Default)]
@@ -23,27 +25,36 @@ impl FirstFrame {
     }
 }
 
-/// A decrypted stream that reports its first frame and fails when the peer leaves our bytes unread.
+/// A decrypted stream that reports its first frame, and fails when the peer leaves our bytes unread or floods us with frames.
 pub(super) struct Watched<I> {
     io: I,
     scan: Option<Scan>,
     arrived: FirstFrame,
+    meter: Meter,
     stall_limit: Duration,
     stall: Option<Pin<Box<Sleep>>>,
 }
 
 impl<I> Watched<I> {
-    pub(super) fn new(io: I, stall_limit: Duration) -> (Self, FirstFrame) {
-        let arrived = FirstFrame::default();
-        (Self { io, scan: Some(Scan::default()), arrived: arrived.clone(), stall_limit, stall: None }, arrived)
+    pub(super) fn new(io: I, stall_limit: Duration, allowance: Arc<Allowance>) -> (Self, FirstFrame) {
+        let (arrived, meter) = (FirstFrame::default(), Meter::new(allowance));
+        (Self { io, scan: Some(Scan::default()), arrived: arrived.clone(), meter, stall_limit, stall: None }, arrived)
     }
 
-    fn note(&mut self, new: &[u8]) {
+    fn note(&mut self, new: &[u8]) -> io::Result<()> {
         if let Some(scan) = &mut self.scan
             && scan.is_complete_with(new)
         {
             self.scan = None;
             self.arrived.0.store(true, Ordering::Relaxed);
+        }
+        let flood = |_| io::Error::other("the peer sends frames in vain");
+        self.meter.note(new).map_err(flood)
+    }
+
+    fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = outcome {
+            self.meter.wrote(*bytes);
         }
     }
 
@@ -127,19 +138,20 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        self.note(&buf.filled()[before..]);
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.note(&buf.filled()[before..]))
     }
 }
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.wrote(&outcome);
         self.unless_stalled(cx, outcome)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.wrote(&outcome);
         self.unless_stalled(cx, outcome)
     }
 
@@ -198,7 +210,7 @@ mod tests {
     #[tokio::test]
     async fn write_fails_when_the_peer_reads_nothing_for_the_limit_and_not_when_it_reads_slowly() {
         let (near, mut far) = tokio::io::duplex(4);
-        let (mut watched, _) = Watched::new(near, Duration::from_millis(600));
+        let (mut watched, _) = Watched::new(near, Duration::from_millis(600), Arc::default());
         let reader = tokio::spawn(async move {
             let mut four = [0; 4];
             for _ in 0..8 {

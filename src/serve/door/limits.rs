@@ -34,12 +34,16 @@ pub struct Limits {
     pub frame_bytes: u32,
     /// How long a call that is not in [`Self::streaming`] may take until its answer begins, whatever `grpc-timeout` it sends. 30 s.
     pub call: Duration,
-    /// What extends [`Self::call`]: a request body may take the time that this many bytes per second need. 64 KiB/s, so that
+    /// How long a request body may be waited for, streams included. 10 s.
+    pub body: Duration,
+    /// What extends [`Self::call`] and [`Self::body`]: a request body may take the time that this many bytes per second need. 64 KiB/s, so that
     /// a large document over a thin line is served and one that trickles is not.
     pub slowest_upload: u64,
     /// Prefixes of the gRPC paths (`/package.Service/Method`) that [`Self::call`] does not bind, because they run long by design.
     /// A `grpc-timeout` still does. Empty by default.
     pub streaming: Vec<String>,
+    /// Prefixes of paths where [`Self::body`] does not hold, because the caller says something now and then. Empty by default.
+    pub conversing: Vec<String>,
     /// Prefixes of paths, other than gRPC ones, where an answer may be held back once the request has arrived.
     pub patient: Vec<String>,
     /// For how long. 11 minutes: a minute more than a client of the Terraform door may ask for.
@@ -62,8 +66,10 @@ impl Default for Limits {
             window_bytes: 4 << 20,
             frame_bytes: 256 << 10,
             call: Duration::from_secs(30),
+            body: Duration::from_secs(10),
             slowest_upload: 64 << 10,
             streaming: Vec::new(),
+            conversing: Vec::new(),
             patient: Vec::new(),
             patience: Duration::from_secs(660),
             drain: Duration::from_secs(10),
@@ -74,9 +80,12 @@ impl Default for Limits {
 impl Limits {
     /// File descriptors that connections may not use: the store, its checkpointer and backups, logs and the runtime need them.
     pub const RESERVED_DESCRIPTORS: usize = 128;
+    /// Of few descriptors, connections get half, and these are kept for the rest: the store's readers take two each.
+    const LEAST_RESERVED: usize = 64;
 
     /// Makes the connections and the process's file descriptors fit each other: raises the soft limit of descriptors as far as
-    /// the hard one allows, then lowers [`Self::connections`] to what is left after [`Self::RESERVED_DESCRIPTORS`].
+    /// the hard one allows, then lowers [`Self::connections`] to what is left after [`Self::RESERVED_DESCRIPTORS`], or to half of all if
+    /// they are few.
     ///
     /// # Errors
     /// When there are not enough descriptors for a single connection.
@@ -90,11 +99,12 @@ impl Limits {
                 soft = raised;
             }
         }
-        let available = usize::try_from(soft).unwrap_or(usize::MAX).saturating_sub(Self::RESERVED_DESCRIPTORS);
+        let descriptors = usize::try_from(soft).unwrap_or(usize::MAX);
+        let reserved = (descriptors / 2).clamp(Self::LEAST_RESERVED, Self::RESERVED_DESCRIPTORS);
+        let available = descriptors.saturating_sub(reserved);
         if available == 0 {
             return Err(io::Error::other(format!(
-                "only {soft} file descriptors are allowed, and {} are needed besides connections: raise `ulimit -n`",
-                Self::RESERVED_DESCRIPTORS
+                "only {soft} file descriptors are allowed, and {reserved} are needed besides connections: raise `ulimit -n`"
             )));
         }
         if available < self.connections {
@@ -121,6 +131,10 @@ impl Limits {
 
     pub(super) fn is_patient(&self, path: &str) -> bool {
         self.patient.iter().any(|prefix| path.starts_with(prefix.as_str()))
+    }
+
+    pub(super) fn is_conversing(&self, path: &str) -> bool {
+        self.conversing.iter().any(|prefix| path.starts_with(prefix.as_str()))
     }
 
     pub(super) fn is_streaming(&self, path: &str) -> bool {

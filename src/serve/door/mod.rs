@@ -8,6 +8,8 @@
 //! | connections, in total and per peer | [`Limits::connections`], [`Limits::connections_per_peer`] | `slots` |
 //! | TLS handshake and first frame together | [`Limits::first_frame`] | `connection`, `first_frame` |
 //! | a peer that vanished, or stopped reading | keepalive, [`Limits::write_stall`] | `connection`, `first_frame` |
+//! | a peer that sends frames in vain | an allowance of them | `flood` |
+//! | a request body | [`Limits::body`], [`Limits::slowest_upload`] | `deadline` |
 //! | a call | `grpc-timeout`, [`Limits::call`] | `deadline` |
 //! | a stop | [`Limits::drain`] | here |
 //! | failed authentication | [`Failures`], asked by the guards behind | `failures` |
@@ -18,12 +20,14 @@ mod connection;
 mod deadline;
 mod failures;
 mod first_frame;
+mod flood;
 mod limits;
 mod peer;
 mod slots;
 mod stopping;
 pub mod tls;
 
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -31,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -40,8 +45,8 @@ pub use failures::Failures;
 pub use limits::{Limits, LimitsError};
 pub use peer::Peer;
 use slots::Slots;
-use tls::Tls;
 pub use stopping::{Stop, Stopping, stop_signal};
+use tls::Tls;
 
 /// What a door did between its start and its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +54,7 @@ pub use stopping::{Stop, Stopping, stop_signal};
 pub struct Stats {
     /// Connections taken in.
     pub accepted: u64,
-    /// Connections closed at once because a cap was reached.
+    /// Connections closed at once because a cap was reached, or descriptors were missing for long.
     pub refused: u64,
     /// Connections closed because TLS and first frame took too long.
     pub timed_out: u64,
@@ -71,8 +76,11 @@ pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     // A server that was killed leaves its address in TIME_WAIT; the next one must not wait for that.
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
-    socket.listen(1_024)
+    socket.listen(QUEUE)
 }
+
+/// How many connections wait to be accepted.
+const QUEUE: u32 = 1_024;
 
 /// Serves `app` on `listener` until `stop` completes and the connections have drained.
 ///
@@ -101,7 +109,7 @@ pub async fn serve(
     let connections = Arc::new(Connections::new(tls, app, limits, stopping));
     let mut open = JoinSet::new();
     let mut stats = Stats::default();
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new();
     let mut stop = pin!(stop);
     loop {
         tokio::select! {
@@ -128,6 +136,7 @@ pub async fn serve(
                 },
                 Err(error) => {
                     stats.accept_errors += 1;
+                    stats.refused += backoff.turn_away(&listener);
                     warn_rarely(stats.accept_errors, || tracing::warn!(%error, failures = stats.accept_errors, "cannot accept connections"));
                 }
             },
@@ -166,11 +175,17 @@ impl Stats {
 struct Backoff {
     next: Duration,
     waiting: Option<Duration>,
+    /// A descriptor that is kept for the time when there are no others.
+    spare: Option<File>,
 }
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(5);
-    const LAST: Duration = Duration::from_secs(1);
+    const LAST: Duration = Duration::from_millis(500);
+
+    fn new() -> Self {
+        Self { next: Self::FIRST, waiting: None, spare: spare() }
+    }
 
     async fn accept(&mut self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
         if let Some(wait) = self.waiting {
@@ -179,7 +194,7 @@ impl Backoff {
         }
         let accepted = listener.accept().await;
         match &accepted {
-            Ok(_) => *self = Self::default(),
+            Ok(_) => self.next = Self::FIRST,
             Err(error) if is_of_one_connection(error) => {}
             Err(_) => {
                 self.waiting = Some(self.next);
@@ -192,14 +207,26 @@ impl Backoff {
     /// A connection ended, so a descriptor is free again. Without this, connections that end faster than the wait would put
     /// the next attempt off for ever.
     fn retry_now(&mut self) {
-        self.waiting = None;
+        (self.next, self.waiting) = (Self::FIRST, None);
+    }
+
+    /// Once descriptors have been missing for about a second: closes what waits in the queue, one after the other in the place of the spare
+    /// one, so that clients hear it instead of hanging. A shorter want is waited out. Returns how many there were.
+    fn turn_away(&mut self, listener: &TcpListener) -> u64 {
+        if self.waiting != Some(Self::LAST) || self.spare.take().is_none() {
+            return 0;
+        }
+        let mut turned_away = 0;
+        while turned_away < u64::from(QUEUE) && matches!(listener.accept().now_or_never(), Some(Ok(_))) {
+            turned_away += 1;
+        }
+        self.spare = spare();
+        turned_away
     }
 }
 
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { next: Self::FIRST, waiting: None }
-    }
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 /// The connection died in the queue; the listener is well.

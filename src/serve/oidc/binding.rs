@@ -44,7 +44,9 @@ pub enum BindingError {
     Empty(String),
     #[error("[[oidc]] {0:?}: give one of `jwks_url` and `jwks_file`")]
     Keys(String),
-    #[error("[[oidc]] {0:?}: `jwks_url` has to begin with https://, or with http:// and a loopback address, without user and password")]
+    #[error(
+        "[[oidc]] {0:?}: `jwks_url` has to begin with https://, or with http:// and a loopback address, without user and password"
+    )]
     Url(String),
     #[error("[[oidc]] {0:?}: `ca` is for a `jwks_url` with https")]
     NeedlessCa(String),

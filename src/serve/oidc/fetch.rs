@@ -74,7 +74,8 @@ async fn get(client: &Client<HttpsConnector<HttpConnector>, Empty<Bytes>>, url: 
         .header(ACCEPT_ENCODING, "identity")
         .body(Empty::new())
         .expect("every part was checked before");
-    let unreachable = |cause: &(dyn std::error::Error + 'static)| KeysProblem::Unreachable(format!("{url}: {}", innermost(cause)));
+    let unreachable =
+        |cause: &(dyn std::error::Error + 'static)| KeysProblem::Unreachable(format!("{url}: {}", innermost(cause)));
     let response = client.request(request).await.map_err(|error| unreachable(&error))?;
     match response.status() {
         status if status.is_redirection() => return Err(KeysProblem::Redirected),

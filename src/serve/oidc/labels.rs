@@ -75,7 +75,8 @@ mod tests {
     #[test]
     fn claims_that_are_not_what_they_should_be_make_no_label() {
         let github = "https://token.actions.githubusercontent.com";
-        for (repository, run) in [("acme/infra?x", "42"), ("acme/infra", "42/../1"), ("acme", "42"), ("a/b c", "42"), ("a/b", "")] {
+        for (repository, run) in [("acme/infra?x", "42"), ("acme/infra", "42/../1"), ("acme", "42"), ("a/b c", "42"), ("a/b", "")]
+        {
             assert_eq!(of(github, serde_json::json!({"repository": repository, "run_id": run})).0, "");
         }
         assert_eq!(of(github, serde_json::json!({"sha": "<script>"})).1, "");

@@ -100,7 +100,8 @@ mod tests {
         let claims = |name: &str| serde_json::json!({"kubernetes.io": {"namespace": "ci", "serviceaccount": {"name": name}}});
         assert_eq!(unmet(toml, claims("deployer")), None);
         assert_eq!(unmet(toml, claims("other")).as_deref(), Some("kubernetes.io serviceaccount name"));
-        let flat = serde_json::json!({"kubernetes.io.serviceaccount.name": "deployer", "kubernetes": {"io": {"namespace": "ci"}}});
+        let flat =
+            serde_json::json!({"kubernetes.io.serviceaccount.name": "deployer", "kubernetes": {"io": {"namespace": "ci"}}});
         assert!(unmet(toml, flat).is_some(), "other places are other claims");
         assert!(unmet(toml, serde_json::json!({"kubernetes.io": "deployer"})).is_some());
     }
@@ -124,7 +125,9 @@ mod tests {
 
     #[test]
     fn rules_that_say_nothing_are_none() {
-        for toml in ["", "ref = []", "ref = {}", "ref = 1.5", "ref = [['x']]", "ref = 2026-01-01", "a.b = {}", "x = 'y'\nref = []"] {
+        for toml in
+            ["", "ref = []", "ref = {}", "ref = 1.5", "ref = [['x']]", "ref = 2026-01-01", "a.b = {}", "x = 'y'\nref = []"]
+        {
             assert_eq!(rules(toml), None, "{toml}");
         }
     }

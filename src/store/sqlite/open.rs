@@ -15,6 +15,7 @@ use crate::domain::ids::{Epoch, HistoryId};
 use crate::domain::lock::{End, Ended, Lock};
 use crate::domain::names::{Principal, Reason};
 use crate::domain::time::{StoreTime, WallTime};
+use crate::store::folder::{FolderError, private_folder};
 
 /// `application_id` of our files: "LsHd".
 const APPLICATION: i64 = 0x4c73_4864;
@@ -32,6 +33,8 @@ const CHECKED: u64 = 256 << 20;
 pub enum OpenError {
     #[error("cannot use the data folder {}: {cause}; check that it exists, is yours and can be written", .folder.display())]
     Folder { folder: PathBuf, cause: io::Error },
+    #[error(transparent)]
+    Private(#[from] FolderError),
     #[error("another server uses the data folder {}; stop it, or choose another folder", .0.display())]
     Locked(PathBuf),
     #[error("{} is not a leasehold database; nothing was changed; choose another data folder", .0.display())]
@@ -74,6 +77,7 @@ pub(super) struct Opened {
 /// Opens the database in a folder, or makes one.
 pub(super) fn open(options: &Options, wall: WallTime) -> Result<Opened, OpenError> {
     let folder = &options.folder;
+    private_folder(folder)?;
     let lock = lock(folder)?;
     let file = folder.join("leasehold.db");
     let in_folder = |cause| OpenError::Folder { folder: folder.clone(), cause };
@@ -143,8 +147,8 @@ pub(super) fn reader(file: &Path) -> rusqlite::Result<Connection> {
 fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("leasehold.lock");
     let failed = |cause| OpenError::Folder { folder: folder.to_owned(), cause };
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(failed)?;
+    create_private(&path).map_err(failed)?;
+    let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(folder.to_owned())),

@@ -188,7 +188,9 @@ impl Asking {
 
 async fn who(peer: axum::Extension<Peer>) -> String {
     match &peer.certificate {
-        Some(certificate) => named(certificate, NOW).map_or_else(|problem| problem.to_string(), |named| named.principal.to_string()),
+        Some(certificate) => {
+            named(certificate, NOW).map_or_else(|problem| problem.to_string(), |named| named.principal.to_string())
+        }
         None => "nobody".to_owned(),
     }
 }

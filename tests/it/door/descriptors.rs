@@ -71,6 +71,9 @@ fn connections_fit_the_descriptors() {
     let many = Limits::default().fit_descriptors().unwrap();
     assert_eq!((many.connections, many.connections_per_peer), (400 - 128, 136));
     set_descriptors(128, 128);
+    let few = Limits::default().fit_descriptors().unwrap();
+    assert_eq!((few.connections, few.connections_per_peer), (64, 32));
+    set_descriptors(64, 64);
     let error = Limits::default().fit_descriptors().unwrap_err();
     assert!(error.to_string().contains("ulimit -n"), "{error}");
 }

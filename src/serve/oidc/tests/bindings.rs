@@ -36,7 +36,8 @@ async fn first_binding_that_fits_wins() {
         binding("other", &format!("{keys}\nclaims.repository = 'acme/app'")).replace("'leasehold'", "['a', 'other']"),
     ];
     let issuers = Issuers::new(bindings(&settings.concat()).unwrap()).unwrap();
-    let takes = async |changes: Value| issuers.verify(&issuer.token(&claims_with(changes)), NOW).await.map(|verified| verified.binding);
+    let takes =
+        async |changes: Value| issuers.verify(&issuer.token(&claims_with(changes)), NOW).await.map(|verified| verified.binding);
     assert_eq!(takes(json!({"ref": "main"})).await.as_deref(), Ok("main"));
     assert_eq!(takes(json!({"ref": "x"})).await.as_deref(), Ok("infra"));
     assert_eq!(takes(json!({"repository": "acme/app"})).await.as_deref(), Ok("all"));
@@ -56,7 +57,8 @@ async fn clusters_with_the_same_issuer_are_told_apart_by_their_keys() {
         binding("west", &format!("{}\nclaims.repository = 'acme/infra'", files.settings(1))),
     ];
     let issuers = Issuers::new(bindings(&settings.concat()).unwrap()).unwrap();
-    let takes = async |by: &Issuer| issuers.verify(&by.token(&claims()), NOW).await.map(|verified| verified.principal.to_string());
+    let takes =
+        async |by: &Issuer| issuers.verify(&by.token(&claims()), NOW).await.map(|verified| verified.principal.to_string());
     assert_eq!(takes(&east).await.as_deref(), Ok("oidc:east:repo:acme/infra"));
     assert_eq!(takes(&west).await.as_deref(), Ok("oidc:west:repo:acme/infra"));
     assert_eq!(takes(&stranger).await, Err(TokenProblem::Signature));
@@ -109,7 +111,8 @@ fn settings_that_are_wrong_are_refused() {
 #[test]
 fn keys_come_over_tls_or_do_not_leave_the_machine() {
     let with = |url: &str| bindings(&binding("ci", &format!("jwks_url = '{url}'\nclaims.a = 'b'")));
-    for good in ["https://ci.example/keys", "https://ci.example:8443/keys?x=y", "http://127.0.0.1:8001/keys", "http://[::1]/keys"] {
+    for good in ["https://ci.example/keys", "https://ci.example:8443/keys?x=y", "http://127.0.0.1:8001/keys", "http://[::1]/keys"]
+    {
         assert!(with(good).is_ok(), "{good}");
     }
     for bad in [

@@ -58,7 +58,10 @@ async fn answer_that_is_no_set_of_keys_is_refused() {
     assert_eq!(problem_with(|server, _| server.say(&weak)).await, KeysProblem::Empty);
     for (status, code) in [("404 Not Found", 404), ("500 Oh", 500), ("204 No Content", 0)] {
         let problem = problem_with(|server, _| server.answer(status, "", b"")).await;
-        assert!(problem == KeysProblem::Status(code) || (code == 0 && problem == KeysProblem::Malformed), "{status}: {problem:?}");
+        assert!(
+            problem == KeysProblem::Status(code) || (code == 0 && problem == KeysProblem::Malformed),
+            "{status}: {problem:?}"
+        );
     }
 }
 
@@ -140,6 +143,9 @@ async fn private_issuer_is_trusted_by_its_ca_and_not_without() {
     };
     assert!(verify(&ca).await.is_ok());
     let refused = verify(&other_ca).await;
-    assert!(matches!(&refused, Err(TokenProblem::Keys(KeysProblem::Unreachable(why))) if why.contains("certificate")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(TokenProblem::Keys(KeysProblem::Unreachable(why))) if why.contains("certificate")),
+        "{refused:?}"
+    );
     assert_eq!(server.asked(), 1, "a server that is not trusted is asked nothing");
 }

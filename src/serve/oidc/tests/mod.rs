@@ -45,9 +45,8 @@ fn bindings(settings: &str) -> Result<Vec<Binding>, BindingError> {
 
 /// One binding `ci`, with its keys from `keys`, such as `jwks_file = '…'`.
 fn issuers(keys: &str) -> Issuers {
-    let settings = format!(
-        "[[oidc]]\nname = 'ci'\nissuer = '{ISSUER}'\naudience = 'leasehold'\n{keys}\nclaims.repository = 'acme/infra'\n"
-    );
+    let settings =
+        format!("[[oidc]]\nname = 'ci'\nissuer = '{ISSUER}'\naudience = 'leasehold'\n{keys}\nclaims.repository = 'acme/infra'\n");
     Issuers::new(bindings(&settings).unwrap()).unwrap()
 }
 

@@ -75,11 +75,15 @@ async fn token_is_valid_between_its_times_give_or_take_the_leeway() {
 #[tokio::test]
 async fn token_of_another_issuer_or_for_another_audience_is_refused() {
     let (issuer, server) = pair(KeyKind::P256);
-    for other in ["https://ci.example/", "https://CI.example", "http://ci.example", "https://ci.example.evil", "", "https://ci.exampl"] {
+    for other in
+        ["https://ci.example/", "https://CI.example", "http://ci.example", "https://ci.example.evil", "", "https://ci.exampl"]
+    {
         let refused = server.verify(&issuer.token(&claims_with(json!({"iss": other})))).await;
         assert_eq!(refused, Err(TokenProblem::Issuer(other.into())));
     }
-    for other in [json!("Leasehold"), json!("leasehold "), json!(""), json!([]), json!(["a", "b"]), json!({"leasehold": 1}), json!(7)] {
+    for other in
+        [json!("Leasehold"), json!("leasehold "), json!(""), json!([]), json!(["a", "b"]), json!({"leasehold": 1}), json!(7)]
+    {
         let refused = server.verify(&issuer.token(&claims_with(json!({ "aud": other })))).await;
         assert_eq!(refused, Err(TokenProblem::Audience));
     }
@@ -181,7 +185,9 @@ async fn what_is_no_token_is_refused() {
     let (issuer, server) = pair(KeyKind::P256);
     let token = issuer.token(&claims());
     let five = format!("{token}.a.b");
-    for text in ["", ".", "..", "...", "eyJ", "lh_abc", "eyJ..", "e30.e30.e30", "bnVsbA.e30.AA", "a b.c.d", five.as_str(), "ü.ü.ü"] {
+    for text in
+        ["", ".", "..", "...", "eyJ", "lh_abc", "eyJ..", "e30.e30.e30", "bnVsbA.e30.AA", "a b.c.d", five.as_str(), "ü.ü.ü"]
+    {
         assert!(matches!(server.verify(text).await, Err(TokenProblem::Malformed(_))), "{text}");
     }
     let deep = format!("eyJhbGciOiJSUzI1NiJ9.{}.AA", encoded("[".repeat(9_000).as_bytes()));
