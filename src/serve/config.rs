@@ -37,6 +37,8 @@ pub struct Config {
     pub max_connections_per_peer: Option<usize>,
     /// How many events are kept for watchers (default 1,000,000).
     pub keep_events: Option<u64>,
+    /// How many wrong tokens an address (with IPv6, a /64) may show at once before it has to wait (default 20; one more every 3 s).
+    pub failed_authentications: Option<u32>,
     /// Let anybody ask which calls there are, by reflection (default: only who has a token).
     pub open_reflection: Option<bool>,
     /// Where the master key comes from (default: `master.key` in the data folder).

@@ -29,8 +29,8 @@ pub struct Identity {
 impl Identity {
     /// Callers of this service, and of these issuers.
     #[must_use]
-    pub fn new(service: Arc<Service>, issuers: Issuers) -> Self {
-        Self { service, failures: Failures::new(), issuers }
+    pub fn new(service: Arc<Service>, issuers: Issuers, failures: Failures) -> Self {
+        Self { service, failures, issuers }
     }
 
     /// The caller behind a request. A lease secret is verified where the lease is known.

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::config::{ClientCertificates, Config, ConfigError, StoreKind};
 use super::door::tls::{Clients, Files, Tls, TlsError};
-use super::door::{self, Limits as DoorLimits};
+use super::door::{self, Failures, Limits as DoorLimits};
 use super::grpc::{self, Door, STREAMING};
 use super::identity::Identity;
 use super::init::{self, InitError};
@@ -115,6 +115,7 @@ pub struct Server {
     open_reflection: bool,
     limits: DoorLimits,
     issuers: Issuers,
+    failures: Failures,
 }
 
 impl Server {
@@ -159,8 +160,9 @@ impl Server {
         if !service.has_tokens() {
             tracing::warn!("nobody has a token yet: stop, run `leasehold init --data-dir {}`, and start again", folder.display());
         }
+        let failures = config.failed_authentications.map_or_else(Failures::default, Failures::new);
         let open_reflection = config.open_reflection.unwrap_or_default();
-        Ok(Self { address, hints, listener, tls, service, store, open_reflection, limits: limits(&config), issuers })
+        Ok(Self { address, hints, listener, tls, service, store, open_reflection, limits: limits(&config), issuers, failures })
     }
 
     /// Serves until `stop`, or until the store gives up; then finishes what is under way and leaves the store clean.
@@ -169,7 +171,7 @@ impl Server {
     /// The store gave up.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<(), StartError> {
         let (stopper, stopping) = door::stop_signal();
-        let identity = Arc::new(Identity::new(Arc::clone(&self.service), self.issuers));
+        let identity = Arc::new(Identity::new(Arc::clone(&self.service), self.issuers, self.failures));
         let door = Door {
             service: Arc::clone(&self.service),
             identity: Arc::clone(&identity),

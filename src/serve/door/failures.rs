@@ -23,10 +23,12 @@ use super::slots::peer_of;
 #[derive(Debug)]
 pub struct Failures {
     origin: Instant,
+    /// How many failures a peer may have at once.
+    free: u32,
     peers: Mutex<Peers>,
 }
 
-/// How many failures a peer may have at once.
+/// How many failures a peer may have at once, if nothing else is set.
 const FREE: u32 = 20;
 /// How long until it may have one more.
 const EVERY: Duration = Duration::from_secs(3);
@@ -35,29 +37,29 @@ const PEERS: usize = 8_192;
 
 impl Default for Failures {
     fn default() -> Self {
-        Self::new()
+        Self::new(FREE)
     }
 }
 
 impl Failures {
-    /// Nobody has failed yet.
+    /// Nobody has failed yet; each peer may so many times at once.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "how long a peer has to wait is no decision about a lease")]
-    pub fn new() -> Self {
-        Self { origin: Instant::now(), peers: Mutex::default() }
+    pub fn new(free: u32) -> Self {
+        Self { origin: Instant::now(), free: free.max(1), peers: Mutex::default() }
     }
 
     /// `addr` has failed to say who it is.
     pub fn note(&self, addr: IpAddr) {
         let now = self.origin.elapsed();
-        self.peers().note(peer_of(addr), now);
+        self.peers().note(peer_of(addr), now, self.free);
     }
 
     /// How long `addr` has to wait until it may try again; none if it may do so now.
     #[must_use]
     pub fn blocked(&self, addr: IpAddr) -> Option<Duration> {
         let now = self.origin.elapsed();
-        self.peers().blocked(peer_of(addr), now)
+        self.peers().blocked(peer_of(addr), now, self.free)
     }
 
     fn peers(&self) -> MutexGuard<'_, Peers> {
@@ -76,18 +78,18 @@ struct Peers {
 }
 
 impl Peers {
-    fn note(&mut self, peer: IpAddr, now: Duration) {
+    fn note(&mut self, peer: IpAddr, now: Duration, free: u32) {
         let forgiven = self.forgiven(peer).max(now) + EVERY;
-        if self.young.len() >= PEERS && !self.young.contains_key(&peer) || now.saturating_sub(self.begun) > EVERY * FREE {
+        if self.young.len() >= PEERS && !self.young.contains_key(&peer) || now.saturating_sub(self.begun) > EVERY * free {
             self.old = std::mem::take(&mut self.young);
             self.begun = now;
         }
         // Who goes on while blocked does not wait the longer for it.
-        self.young.insert(peer, forgiven.min(now + EVERY * FREE));
+        self.young.insert(peer, forgiven.min(now + EVERY * free));
     }
 
-    fn blocked(&self, peer: IpAddr, now: Duration) -> Option<Duration> {
-        let wait = self.forgiven(peer).saturating_sub(now + EVERY * (FREE - 1));
+    fn blocked(&self, peer: IpAddr, now: Duration, free: u32) -> Option<Duration> {
+        let wait = self.forgiven(peer).saturating_sub(now + EVERY * (free - 1));
         (!wait.is_zero()).then_some(wait)
     }
 
@@ -114,7 +116,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn peer_waits_after_twenty_failures_and_then_has_one_every_three_seconds() {
-        let (failures, peer) = (Failures::new(), addr("192.0.2.1"));
+        let (failures, peer) = (Failures::default(), addr("192.0.2.1"));
         fail(&failures, peer, FREE - 1);
         assert_eq!(failures.blocked(peer), None);
         failures.note(peer);
@@ -132,14 +134,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn failures_while_blocked_do_not_make_the_wait_longer() {
-        let (failures, peer) = (Failures::new(), addr("192.0.2.1"));
+        let (failures, peer) = (Failures::default(), addr("192.0.2.1"));
         fail(&failures, peer, 10_000);
         assert_eq!(failures.blocked(peer), Some(EVERY));
     }
 
     #[tokio::test(start_paused = true)]
     async fn ipv6_peer_is_its_64_and_others_are_not_blocked() {
-        let failures = Failures::new();
+        let failures = Failures::default();
         for host in 0..u16::try_from(FREE).unwrap() {
             failures.note(addr(&format!("2001:db8:0:1::{host:x}")));
         }
@@ -152,7 +154,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn memory_is_bounded_and_who_failed_last_is_remembered() {
-        let failures = Failures::new();
+        let failures = Failures::default();
         let first = addr("2001:db8:ffff::1");
         fail(&failures, first, FREE);
         let peer = |n: u128| IpAddr::V6((0x2001_0db8_u128 << 96 | n << 64).into());
@@ -172,7 +174,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn block_outlives_the_generation_it_began_in() {
-        let (failures, peer) = (Failures::new(), addr("192.0.2.1"));
+        let (failures, peer) = (Failures::default(), addr("192.0.2.1"));
         failures.note(addr("192.0.2.2"));
         advance(EVERY * FREE).await;
         fail(&failures, peer, FREE);

@@ -43,7 +43,8 @@ impl Running {
     pub(crate) async fn start_bare(engine: StoreKind, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let limits = if settings.contains("[limits]") { "" } else { SHORT };
-        std::fs::write(folder.path().join("leasehold.toml"), format!("{settings}\n{limits}")).unwrap();
+        std::fs::write(folder.path().join("leasehold.toml"), format!("failed_authentications = 1000000\n{settings}\n{limits}"))
+            .unwrap();
         Self::serve(engine, folder).await
     }
 
