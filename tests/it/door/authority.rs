@@ -109,12 +109,18 @@ impl Secured {
         assert!(self.tls.reload().unwrap());
     }
 
-    /// Another certificate and key for the server.
-    pub(super) fn renew(&mut self) -> Certificate {
+    /// Another certificate and key for the server, loaded.
+    pub(super) fn renew(&self) -> Certificate {
+        let new = self.replace();
+        assert!(self.tls.reload().unwrap());
+        new
+    }
+
+    /// The same, only in the files.
+    pub(super) fn replace(&self) -> Certificate {
         let new = Certificate::new();
         std::fs::copy(new.certificate(), self.server.certificate()).unwrap();
         std::fs::copy(new.key(), self.server.key()).unwrap();
-        assert!(self.tls.reload().unwrap());
         new
     }
 

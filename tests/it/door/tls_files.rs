@@ -7,13 +7,28 @@ use super::*;
 
 #[tokio::test]
 async fn new_certificate_is_served_and_open_connections_stay() {
-    let mut server = Secured::start(None).await;
+    let server = Secured::start(None).await;
     let first = server.client(None);
     let mut before = Asking::over(server.connect(&Arc::new(first.clone())).await.unwrap()).await.unwrap();
     let new = server.renew();
     assert_eq!(server.ask(first).await, None, "the old certificate is gone");
     assert_eq!(server.ask(client(&new, None, rustls::DEFAULT_VERSIONS)).await.as_deref(), Some("nobody"));
     assert_eq!(before.ask().await, Some((200, "nobody".to_owned())));
+    server.close().await;
+}
+
+#[tokio::test]
+async fn files_are_looked_at_while_the_door_serves() {
+    let server = Secured::start(None).await;
+    let first = server.client(None);
+    assert_eq!(server.ask(first.clone()).await.as_deref(), Some("nobody"));
+    let new = server.replace();
+    // Nothing happens but timers, and what they start.
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    tokio::time::resume();
+    assert_eq!(server.ask(first).await, None);
+    assert_eq!(server.ask(client(&new, None, rustls::DEFAULT_VERSIONS)).await.as_deref(), Some("nobody"));
     server.close().await;
 }
 
@@ -153,7 +168,7 @@ async fn stream_ends_when_the_certificate_of_its_client_does() {
 #[tokio::test]
 async fn connection_survives_a_reload_that_still_trusts_its_certificate() {
     let authority = Authority::new();
-    let mut server = Secured::start(Some((&authority, true))).await;
+    let server = Secured::start(Some((&authority, true))).await;
     let config = Arc::new(server.client(Some(&authority.client("a"))));
     let mut open = Asking::over(server.connect(&config).await.unwrap()).await.unwrap();
     server.renew();
