@@ -12,6 +12,8 @@ pub(crate) const SERVER: &str = "LEASEHOLD_SERVER";
 pub(crate) const TOKEN: &str = "LEASEHOLD_TOKEN";
 pub(crate) const TOKEN_FILE: &str = "LEASEHOLD_TOKEN_FILE";
 pub(crate) const CA_FILE: &str = "LEASEHOLD_CA_FILE";
+pub(crate) const CLIENT_CERT_FILE: &str = "LEASEHOLD_CLIENT_CERT_FILE";
+pub(crate) const CLIENT_KEY_FILE: &str = "LEASEHOLD_CLIENT_KEY_FILE";
 pub(crate) const STATE: &str = "LEASEHOLD_STATE";
 pub(crate) const SESSION: &str = "LEASEHOLD_SESSION";
 pub(crate) const FENCE: &str = "LEASEHOLD_FENCE";
@@ -23,6 +25,8 @@ pub(crate) struct Environ {
     pub(crate) token: Option<Zeroizing<String>>,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) client_cert_file: Option<PathBuf>,
+    pub(crate) client_key_file: Option<PathBuf>,
     pub(crate) log: Option<String>,
     pub(crate) labels: Labels,
     /// What Terraform reads for its `http` backend.
@@ -68,6 +72,8 @@ impl Environ {
             token: text(TOKEN).map(Zeroizing::new),
             token_file: raw(TOKEN_FILE).map(PathBuf::from),
             ca_file: raw(CA_FILE).map(PathBuf::from),
+            client_cert_file: raw(CLIENT_CERT_FILE).map(PathBuf::from),
+            client_key_file: raw(CLIENT_KEY_FILE).map(PathBuf::from),
             log: text(LOG),
             labels: Labels {
                 who: first(&["LEASEHOLD_WHO", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER"]),

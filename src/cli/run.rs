@@ -87,6 +87,8 @@ fn child_environment(
             set(environ::TOKEN, proxy.key()),
             unset(environ::TOKEN_FILE),
             unset(environ::CA_FILE),
+            unset(environ::CLIENT_CERT_FILE),
+            unset(environ::CLIENT_KEY_FILE),
         ]);
         return Ok(variables);
     }
@@ -97,6 +99,10 @@ fn child_environment(
     }
     if let Some(file) = &context.connection.ca_file {
         variables.push(set(environ::CA_FILE, &whole(file)?));
+    }
+    if let Some((certificate, key)) = &context.connection.certificate {
+        variables.push(set(environ::CLIENT_CERT_FILE, &whole(certificate)?));
+        variables.push(set(environ::CLIENT_KEY_FILE, &whole(key)?));
     }
     Ok(variables)
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::environ::{self, Environ};
 use super::failure::Failure;
 use super::flags::Global;
-use crate::client::{ApiToken, Client, DEFAULT_SERVER, Settings};
+use crate::client::{ApiToken, Client, ClientCertificate, DEFAULT_SERVER, Settings};
 
 /// The longest token file that is read.
 const MAX_TOKEN_FILE: u64 = 64 << 10;
@@ -20,6 +20,8 @@ pub(crate) struct Connection {
     pub(crate) server: String,
     pub(crate) token: TokenSource,
     pub(crate) ca_file: Option<PathBuf>,
+    /// A client certificate and its key.
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
     pub(crate) patience: std::time::Duration,
 }
 
@@ -37,6 +39,11 @@ impl Connection {
             server: flags.server.or_else(|| environ.server.take()).unwrap_or_else(|| DEFAULT_SERVER.to_owned()),
             token: token_source(environ.token.take(), environ.token_file.take(), flags.token_file)?,
             ca_file: flags.ca_file.or_else(|| environ.ca_file.take()),
+            certificate: certificate(
+                flags.client_cert.zip(flags.client_key),
+                environ.client_cert_file.take(),
+                environ.client_key_file.take(),
+            )?,
             patience: flags.retry_for,
         })
     }
@@ -44,16 +51,16 @@ impl Connection {
     /// The client. Must be called within a tokio runtime.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let token = self.token.read()?.map(ApiToken::parse).transpose().map_err(usage)?;
-        let ca = match &self.ca_file {
+        let ca = self.ca_file.as_deref().map(|path| read(path, "CA file", "check --ca-file and LEASEHOLD_CA_FILE")).transpose()?;
+        let certificate = match &self.certificate {
             None => None,
-            Some(path) => Some(std::fs::read(path).map_err(|cause| {
-                Failure::usage(
-                    format!("the CA file {} cannot be read: {cause}", path.display()),
-                    "check --ca-file and LEASEHOLD_CA_FILE",
-                )
-            })?),
+            Some((certificate, key)) => Some(ClientCertificate {
+                chain: read(certificate, "client certificate", "check --client-cert and LEASEHOLD_CLIENT_CERT_FILE")?,
+                key: read_secret_file(key, "client key", "check --client-key and LEASEHOLD_CLIENT_KEY_FILE")?,
+            }),
         };
-        Client::connect(Settings { server: self.server.clone(), token, ca, patience: self.patience }).map_err(usage)
+        let server = self.server.clone();
+        Client::connect(Settings { server, token, ca, certificate, patience: self.patience }).map_err(usage)
     }
 }
 
@@ -66,6 +73,27 @@ impl TokenSource {
             Self::File(path) => read_token_file(path).map(Some),
         }
     }
+}
+
+/// Both files from the flags, or both from the environment.
+fn certificate(
+    flags: Option<(PathBuf, PathBuf)>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<Option<(PathBuf, PathBuf)>, Failure> {
+    match (flags, certificate, key) {
+        (Some(flags), ..) => Ok(Some(flags)),
+        (None, Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+        (None, None, None) => Ok(None),
+        _ => {
+            let what = format!("{} and {} belong together", environ::CLIENT_CERT_FILE, environ::CLIENT_KEY_FILE);
+            Err(Failure::usage(what, "give both, or neither"))
+        }
+    }
+}
+
+fn read(path: &Path, what: &str, check: &str) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|cause| Failure::usage(format!("the {what} {} cannot be read: {cause}", path.display()), check))
 }
 
 fn token_source(

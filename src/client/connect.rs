@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use zeroize::Zeroizing;
 
 use super::error::Error;
 use super::secret::ApiToken;
@@ -22,13 +23,23 @@ pub struct Settings {
     pub token: Option<ApiToken>,
     /// PEM certificates to trust instead of the system's.
     pub ca: Option<Vec<u8>>,
+    /// The certificate to show to a server that knows its clients by them, and its key.
+    pub certificate: Option<ClientCertificate>,
     /// How long calls that may be made twice are tried again after the first failure.
     pub patience: Duration,
 }
 
+/// A client's certificate chain and private key, in PEM form.
+pub struct ClientCertificate {
+    /// The chain, the client's own certificate first.
+    pub chain: Vec<u8>,
+    /// The key.
+    pub key: Zeroizing<String>,
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Self { server: DEFAULT_SERVER.to_owned(), token: None, ca: None, patience: Duration::from_secs(10) }
+        Self { server: DEFAULT_SERVER.to_owned(), token: None, ca: None, certificate: None, patience: Duration::from_secs(10) }
     }
 }
 
@@ -51,8 +62,13 @@ pub(crate) fn endpoint(settings: &Settings) -> Result<Endpoint, Error> {
             Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
             None => ClientTlsConfig::new().with_enabled_roots(),
         };
+        let config = match &settings.certificate {
+            Some(ClientCertificate { chain, key }) => config.identity(Identity::from_pem(chain, key.as_bytes())),
+            None => config,
+        };
         endpoint = endpoint.tls_config(config).map_err(|_| {
-            Error::caller("the CA certificates cannot be read").with_next("give a PEM file with the certificates to trust")
+            Error::caller("the CA certificates, or the client's certificate and key, cannot be used")
+                .with_next("give PEM files: the certificates to trust, and a certificate with the key that belongs to it")
         })?;
     }
     Ok(endpoint)

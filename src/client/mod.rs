@@ -47,7 +47,7 @@ use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
-pub use connect::{DEFAULT_SERVER, Settings};
+pub use connect::{ClientCertificate, DEFAULT_SERVER, Settings};
 pub use error::{Error, Report};
 pub use keys::RecipientsAsk;
 pub use lease::{Ask, FencingToken, Grant, Lease, LeaseRef, Loss, State, View};

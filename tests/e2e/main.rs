@@ -31,6 +31,7 @@ mod stock;
 mod stopped_holder;
 mod terraform;
 mod terraform_views;
+mod tls;
 mod transfer;
 mod unclear_commit;
 mod waiters;

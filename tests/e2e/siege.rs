@@ -160,7 +160,7 @@ impl Way {
     fn client(&self) -> Client {
         let token = ApiToken::parse(Zeroizing::new(self.token.clone())).unwrap();
         let (server, ca) = (self.server.clone(), Some(self.ca.clone()));
-        Client::connect(Settings { server, token: Some(token), ca, patience: Duration::ZERO }).unwrap()
+        Client::connect(Settings { server, token: Some(token), ca, patience: Duration::ZERO, ..Settings::default() }).unwrap()
     }
 }
 

@@ -65,6 +65,7 @@ fn commands_in_the_docs_exist() {
         README,
         include_str!("../../docs/architecture.md"),
         include_str!("../../docs/configuration.md"),
+        include_str!("../../docs/identity.md"),
         include_str!("../../docs/import.md"),
         include_str!("../../docs/operations.md"),
         include_str!("../../docs/terraform.md"),

@@ -22,6 +22,8 @@ Environment:
   LEASEHOLD_TOKEN        the token (or a lease secret); or else
   LEASEHOLD_TOKEN_FILE   a file with the token, unless --token-file is given
   LEASEHOLD_CA_FILE      certificates to trust, unless --ca-file is given
+  LEASEHOLD_CLIENT_CERT_FILE, LEASEHOLD_CLIENT_KEY_FILE
+                         certificate and key to show, unless --client-cert and --client-key are given
   LEASEHOLD_LOG          what to log on stderr, such as `debug`
 Inside `run` LEASEHOLD_STATE, LEASEHOLD_SESSION and LEASEHOLD_FENCE name the lease of the command.
 
@@ -51,6 +53,12 @@ pub(crate) struct Global {
     /// PEM file with the certificates to trust instead of the system's
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
+    /// PEM file with the certificate to show to a server that knows its clients by them
+    #[arg(long, global = true, value_name = "FILE", requires = "client_key")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// PEM file with its key; others must not be able to read it
+    #[arg(long, global = true, value_name = "FILE", requires = "client_cert")]
+    pub(crate) client_key: Option<PathBuf>,
     /// How long to try again while the server cannot be reached
     #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) retry_for: Duration,

@@ -1,6 +1,7 @@
 //! One connection, from the accepted socket to its end.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -14,7 +15,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 
 use super::first_frame::Watched;
@@ -80,15 +80,12 @@ impl Connections {
         let addr = peer.addr;
         let allowance = Arc::<Allowance>::default();
         let (io, first_frame) = Watched::new(io, self.limits.write_stall, allowance.clone());
-        let over = &Notify::new();
+        let shown = shown.as_ref();
         let service = service_fn(move |mut request: Request<Incoming>| {
-            let certificate = shown.as_ref().map(|(tls, shown)| tls.verified(shown));
+            let certificate = shown.map(|(tls, shown)| tls.verified(shown));
             let invalid = certificate.as_ref().is_some_and(Option::is_none);
             request.extensions_mut().insert(Peer { certificate: certificate.flatten(), ..peer.clone() });
             let (app, limits, allowance) = (self.app.clone(), self.limits.clone(), allowance.clone());
-            if invalid {
-                over.notify_one();
-            }
             async move {
                 let answer = if invalid { no_longer_valid() } else { deadline::answer(app, &limits, request).await };
                 allowance.call_answered();
@@ -96,6 +93,13 @@ impl Connections {
             }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
+        let mut lapsed = pin!(async {
+            match shown {
+                Some((tls, shown)) => tls.lapsed(shown).await,
+                None => pending().await,
+            }
+        });
+        let mut cut: Option<Pin<Box<Sleep>>> = None;
         let (mut timing, mut stopping) = (true, false);
         loop {
             tokio::select! {
@@ -112,10 +116,12 @@ impl Connections {
                         return timed_out(addr);
                     }
                 }
-                () = over.notified(), if !stopping => {
-                    stopping = true;
+                () = &mut lapsed, if cut.is_none() => {
+                    tracing::debug!(%addr, "the client certificate is not valid any more: connection closes");
+                    cut = Some(Box::pin(sleep(self.limits.drain)));
                     connection.as_mut().graceful_shutdown();
                 }
+                () = async { cut.as_mut().expect("only then").await }, if cut.is_some() => return End::Closed,
                 () = self.stopping.stopped(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();

@@ -21,6 +21,7 @@ use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
+use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -28,8 +29,8 @@ use zeroize::Zeroizing;
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(5);
-/// Seconds after which the client certificate of a connection that lives is verified again.
-const AGAIN: u64 = 60;
+/// How often the client certificate of a connection that lives is verified again.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// The files of a server with TLS, in PEM form.
 #[derive(Clone, Debug)]
@@ -56,6 +57,8 @@ pub struct Tls {
     files: Files,
     time: Arc<dyn TimeProvider>,
     loaded: ArcSwap<Loaded>,
+    /// Told when other files are in use.
+    changes: watch::Sender<()>,
 }
 
 struct Loaded {
@@ -71,6 +74,8 @@ pub(super) struct Shown {
     leaf: Arc<CertificateDer<'static>>,
     /// With which files and when it was verified last.
     verified: Mutex<([u8; 32], u64)>,
+    /// Told when a request finds it invalid.
+    invalid: Notify,
 }
 
 /// Why TLS cannot be had. No message quotes what is in the files.
@@ -132,7 +137,7 @@ impl Tls {
     /// As [`Self::open`].
     pub fn open_at(files: Files, time: Arc<dyn TimeProvider>) -> Result<Arc<Self>, TlsError> {
         let loaded = Contents::read(&files)?.load(&files, &time)?;
-        Ok(Arc::new(Self { files, time, loaded: ArcSwap::from_pointee(loaded) }))
+        Ok(Arc::new(Self { files, time, loaded: ArcSwap::from_pointee(loaded), changes: watch::Sender::new(()) }))
     }
 
     /// Loads the files again if their contents have changed; says whether they had. Connections that are open stay.
@@ -145,6 +150,7 @@ impl Tls {
             return Ok(false);
         }
         self.loaded.store(Arc::new(contents.load(&self.files, &self.time)?));
+        self.changes.send_replace(());
         Ok(true)
     }
 
@@ -177,22 +183,44 @@ impl Tls {
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| {
             let chain: Vec<_> = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
             let leaf = Arc::new(chain.first()?.clone());
-            Some(Shown { chain, leaf, verified: Mutex::new((loaded.digest, self.now()?.as_secs())) })
+            let verified = Mutex::new((loaded.digest, self.now()?.as_secs()));
+            Some(Shown { chain, leaf, verified, invalid: Notify::new() })
         });
         Ok((stream, shown))
     }
 
     /// The certificate, if it is still valid.
     pub(super) fn verified(&self, shown: &Shown) -> Option<Arc<CertificateDer<'static>>> {
+        let verified = self.verify_again(shown);
+        if verified.is_none() {
+            shown.invalid.notify_one();
+        }
+        verified.map(|()| Arc::clone(&shown.leaf))
+    }
+
+    /// Completes when the certificate is not valid any more. Looks when the files change, when a request has found out, and by itself:
+    /// a stream may go on for days without a request.
+    pub(super) async fn lapsed(&self, shown: &Shown) {
+        let mut changes = self.changes.subscribe();
+        while self.verify_again(shown).is_some() {
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = shown.invalid.notified() => {}
+                () = sleep(AGAIN) => {}
+            }
+        }
+    }
+
+    fn verify_again(&self, shown: &Shown) -> Option<()> {
         let (loaded, now) = (self.loaded.load(), self.now()?);
         let mut verified = shown.verified.lock().unwrap_or_else(PoisonError::into_inner);
         let (digest, at) = *verified;
-        if digest != loaded.digest || now.as_secs().abs_diff(at) >= AGAIN {
+        if digest != loaded.digest || now.as_secs().abs_diff(at) >= AGAIN.as_secs() {
             let (leaf, intermediates) = shown.chain.split_first()?;
             loaded.clients.as_ref()?.verify_client_cert(leaf, intermediates, now).ok()?;
             *verified = (loaded.digest, now.as_secs());
         }
-        Some(Arc::clone(&shown.leaf))
+        Some(())
     }
 
     fn now(&self) -> Option<UnixTime> {

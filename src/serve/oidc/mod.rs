@@ -33,6 +33,7 @@ pub use problem::TokenProblem;
 pub use token::looks_like_jwt;
 
 use crate::domain::names::{Labels, Principal};
+use crate::serve::config::OidcConfig;
 use source::Source;
 use token::Token;
 
@@ -66,6 +67,14 @@ pub struct Issuers {
 }
 
 impl Issuers {
+    /// The bindings of the settings.
+    ///
+    /// # Errors
+    /// A binding cannot be used; see [`BindingError`].
+    pub fn from_settings(settings: &[OidcConfig]) -> Result<Self, BindingError> {
+        Self::new(settings.iter().cloned().map(Binding::try_from).collect::<Result<_, _>>()?)
+    }
+
     /// Bindings with the same place of keys and the same CA share one cache. Nothing is fetched yet.
     ///
     /// # Errors

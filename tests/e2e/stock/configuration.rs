@@ -5,12 +5,14 @@ use serde_json::Value;
 use super::seen::{current, document, holders};
 use super::work::{Tool, Work, address};
 use crate::rig::{Server, TIGHT};
+use crate::tls::Authority;
 
 with_each_tool!(
     configuration_for_gitlab_works_as_it_is,
     credentials_work_in_the_address_and_in_the_block,
     state_without_a_lock_address_is_written_without_a_lock,
     tls_works_in_both_versions_of_http,
+    tls_works_with_the_certificate_of_a_client,
 );
 
 const STATE: &str = "dev/app";
@@ -117,4 +119,24 @@ fn tls_works_in_both_versions_of_http(tool: &Tool) {
     }
     let forced = work.run(&["force-unlock", "-force", "none"]);
     assert_eq!(forced.code == 0, !tool.is_opentofu(), "{}", forced.err);
+}
+
+fn tls_works_with_the_certificate_of_a_client(tool: &Tool) {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let mut server = Server::stopped(TIGHT);
+    server.set(&format!("{}{TIGHT}", authority.settings(&server, "")));
+    server.restart();
+    let address = address(&server, STATE).replacen("http://", "https://", 1);
+    let work = Work::bare(tool, &block("")).with_backend(&address, &server.door().1);
+    let work = work.set("TF_HTTP_CLIENT_CA_CERTIFICATE_PEM", &authority.pem());
+    work.fails(&["init"]);
+    let mut work = work;
+    for (signer, is_let_in) in [(&stranger, false), (&authority, true)] {
+        let (certificate, key) = signer.client();
+        work = work.set("TF_HTTP_CLIENT_CERTIFICATE_PEM", &certificate).set("TF_HTTP_CLIENT_PRIVATE_KEY_PEM", &key);
+        assert_eq!(work.run(&["init", "-reconfigure"]).code == 0, is_let_in);
+    }
+    work.ok(&["apply", "-auto-approve"]);
+    let written: Value = serde_json::from_str(&work.ok(&["state", "pull"])).unwrap();
+    assert_eq!(written["serial"], 1);
 }

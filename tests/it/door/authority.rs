@@ -96,8 +96,10 @@ impl Secured {
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = listener.local_addr().unwrap();
         let (stop, stopping) = stop_signal();
-        let app = Router::new().route("/who", get(who));
-        let serving = serve(listener, Some(tls.clone()), app, Limits::default(), async move { stopping.stopped().await });
+        let endless = || async { Response::new(Body::new(Never)) };
+        let limits = Limits { drain: FIRST_FRAME, ..Limits::default() };
+        let app = Router::new().route("/who", get(who)).route("/endless", get(endless));
+        let serving = serve(listener, Some(tls.clone()), app, limits, async move { stopping.stopped().await });
         Self { tls, clock, server, addr, stop, served: tokio::spawn(serving) }
     }
 
@@ -107,12 +109,18 @@ impl Secured {
         assert!(self.tls.reload().unwrap());
     }
 
-    /// Another certificate and key for the server.
-    pub(super) fn renew(&mut self) -> Certificate {
+    /// Another certificate and key for the server, loaded.
+    pub(super) fn renew(&self) -> Certificate {
+        let new = self.replace();
+        assert!(self.tls.reload().unwrap());
+        new
+    }
+
+    /// The same, only in the files.
+    pub(super) fn replace(&self) -> Certificate {
         let new = Certificate::new();
         std::fs::copy(new.certificate(), self.server.certificate()).unwrap();
         std::fs::copy(new.key(), self.server.key()).unwrap();
-        assert!(self.tls.reload().unwrap());
         new
     }
 
@@ -181,8 +189,28 @@ impl Asking {
         Some((response.status().as_u16(), text(response).await))
     }
 
+    /// An answer that has begun and does not end by itself.
+    pub(super) async fn endless(&mut self) -> Response<Incoming> {
+        within(self.0.send_request(get_request("/endless"))).await.unwrap()
+    }
+
     pub(super) async fn is_closed(&mut self) -> bool {
         within(self.0.ready()).await.is_err()
+    }
+}
+
+/// A body that never says anything.
+struct Never;
+
+impl hyper::body::Body for Never {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        std::task::Poll::Pending
     }
 }
 

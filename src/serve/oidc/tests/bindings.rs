@@ -159,3 +159,53 @@ fn unknown_key_in_a_binding_is_refused() {
     }
     assert!(toml::from_str::<Config>(&binding("ci", "jwks_file = 'x'")).is_err(), "claims have to be given");
 }
+
+/// The examples of docs/identity.md, and tokens as those issuers make them.
+#[tokio::test]
+async fn examples_of_the_documentation_work() {
+    let page = include_str!("../../../../docs/identity.md");
+    let blocks: Vec<_> = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let settings: String = blocks.iter().filter(|block| block.contains("[[oidc]]")).copied().collect();
+    let issuer = Issuer::new("k", KeyKind::Rsa);
+    let files = Files::new(&[&issuer]);
+    let local = |line: &str| if line.starts_with("jwks_") { files.settings(0) } else { line.to_owned() };
+    let offline: Vec<_> = settings.lines().filter(|line| !line.starts_with("ca = ")).map(local).collect();
+    assert!(bindings(&settings).is_ok());
+    let issuers = Issuers::new(bindings(&offline.join("\n")).unwrap()).unwrap();
+    let takes = async |claims: Value| {
+        let mut all = json!({"exp": NOW + 300, "iat": NOW, "aud": "leasehold.acme.example"});
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        issuers.verify(&issuer.token(&all), NOW).await.map(|verified| verified.principal.to_string())
+    };
+    let github = |sub: &str, branch: &str| {
+        json!({
+            "iss": "https://token.actions.githubusercontent.com", "sub": sub, "repository": "acme/infra", "repository_id": "123456789",
+            "repository_owner_id": "1234567", "ref": branch, "ref_type": "branch", "run_id": "1", "run_attempt": "1",
+        })
+    };
+    let gitlab = json!({
+        "iss": "https://gitlab.acme.example", "sub": "project_path:acme/infra:ref_type:branch:ref:main", "project_path": "acme/infra",
+        "ref": "main", "ref_type": "branch", "ref_protected": "true", "job_id": "7", "runner_id": 1,
+    });
+    let kubernetes = json!({
+        "iss": "https://kubernetes.default.svc.cluster.local", "aud": ["leasehold"], "sub": "system:serviceaccount:ci:deployer",
+        "kubernetes.io": {
+            "namespace": "ci", "pod": {"name": "deployer-x", "uid": "1"}, "serviceaccount": {"name": "deployer", "uid": "2"},
+        },
+    });
+    for (claims, principal) in [
+        (github("repo:acme/infra:ref:refs/heads/main", "refs/heads/main"), "github-main:repo:acme/infra:ref:refs/heads/main"),
+        (github("repo:acme/infra:pull_request", "refs/pull/1/merge"), "github:repo:acme/infra:pull_request"),
+        (gitlab, "gitlab:project_path:acme/infra:ref_type:branch:ref:main"),
+        (kubernetes.clone(), "cluster-eu:system:serviceaccount:ci:deployer"),
+    ] {
+        let principal = format!("oidc:{principal}");
+        assert_eq!(takes(claims).await.as_ref(), Ok(&principal));
+        assert!(principal.ends_with("pull_request") || page.contains(&principal), "{principal} is not in the documentation");
+    }
+    let mut other = kubernetes;
+    other["kubernetes.io"]["namespace"] = json!("ci2");
+    assert_eq!(takes(other).await, Err(TokenProblem::Rule("kubernetes.io namespace".into())));
+    let tls = blocks.iter().find(|block| block.contains("tls_client")).unwrap();
+    assert!(toml::from_str::<Config>(tls).unwrap().tls_client_ca.is_some());
+}
