@@ -79,11 +79,7 @@ impl Connections {
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             let (app, limits, allowance) = (self.app.clone(), self.limits.clone(), allowance.clone());
-            async move {
-                let answer = deadline::answer(app, &limits, request).await;
-                allowance.call_answered();
-                Ok::<_, Infallible>(answer)
-            }
+            async move { Ok::<_, Infallible>(deadline::answer(app, &limits, &allowance, request).await) }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
         let (mut timing, mut stopping) = (true, false);
