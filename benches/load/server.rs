@@ -25,13 +25,23 @@ pub(super) struct Server {
 impl Server {
     /// Starts it, with a shim preloaded if one is given.
     pub(super) async fn start(shim: Option<&Path>) -> Self {
+        Self::start_with(shim, "", None).await
+    }
+
+    /// The same with settings of its own, and perhaps few descriptors.
+    pub(super) async fn start_with(shim: Option<&Path>, settings: &str, descriptors: Option<u32>) -> Self {
         // On a disk, not in memory: durable rates are what is measured.
         let folder = tempfile::Builder::new()
             .prefix("leasehold-bench")
             .tempdir_in(std::env::var("LEASEHOLD_BENCH_DIR").unwrap_or("/var/tmp".into()))
             .unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_leasehold"));
+        let file = folder.path().join("settings.toml");
+        std::fs::write(&file, settings).unwrap();
+        let mut command = Command::new("sh");
+        let first = descriptors.map_or(String::new(), |most| format!("ulimit -n {most}; "));
+        command.args(["-c", &format!("{first}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_leasehold")]);
         command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path().join("data"));
+        command.arg("--config").arg(file);
         let count = shim.map(|shim| {
             let count = folder.path().join("syncs");
             command.env("LD_PRELOAD", shim).env("SYNC_US", "5000").env("SYNC_COUNT", &count);

@@ -40,6 +40,57 @@ fn floods_are_refused_and_memory_stays_flat() {
     assert!(peak(server.pid()) <= before + GROWTH, "{grown:#?}");
 }
 
+/// Nothing of it piles up anywhere: each call has been taken in when it is given up.
+#[test]
+fn calls_that_are_given_up_for_ever_end_the_connection() {
+    const AT_ONCE: u32 = 16;
+    let server = Server::start(TIGHT);
+    let (url, token) = server.door();
+    let target = Target { address: url.trim_start_matches("http://").to_owned(), token };
+    let mut stream = TcpStream::connect(&target.address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(BOUND)).unwrap();
+    stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(SETTINGS, 0, 0, b"")[..]].concat()).unwrap();
+    let (mut next, mut given_up) = (1, 0);
+    loop {
+        let calls = (0..AT_ONCE).map(|n| next + 2 * n);
+        let mut bytes: Vec<u8> = calls.clone().flat_map(|call| target.call(call, 0)).collect();
+        // One that is answered, after all before it were taken in.
+        let last = next + 2 * AT_ONCE;
+        bytes.extend([target.call(last, 0), frame(0, END_STREAM, last, &[0; 5])].concat());
+        if stream.write_all(&bytes).is_err() || !is_answered(&mut stream, last) {
+            break;
+        }
+        let resets: Vec<u8> = calls.flat_map(|call| frame(RST_STREAM, 0, call, &8_u32.to_be_bytes())).collect();
+        if stream.write_all(&resets).is_err() {
+            break;
+        }
+        given_up += AT_ONCE;
+        next = last + 2;
+        assert!(given_up < 30_000, "still served");
+    }
+    println!("cut off after {given_up} calls");
+    assert!(given_up >= 4_096, "cut off after {given_up}: a thousand waiters that give up twice are no attack");
+    server.ok(&["env", "list"]);
+}
+
+/// Waits for the end of an answer; false: the server has closed.
+fn is_answered(stream: &mut TcpStream, call: u32) -> bool {
+    loop {
+        let mut head = [0; 9];
+        if stream.read_exact(&mut head).is_err() {
+            return false;
+        }
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        if stream.read_exact(&mut payload).is_err() {
+            return false;
+        }
+        if head[4] & END_STREAM != 0 && head[3] == HEADERS && head[5..] == call.to_be_bytes() {
+            return true;
+        }
+    }
+}
+
 type Attack = fn(&Target, u32) -> Vec<u8>;
 
 /// What to send first on a connection (stream 1), and then again and again.

@@ -73,14 +73,7 @@ async fn connections_that_say_too_little_are_gone_in_15_s_while_others_are_serve
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_of_128_descriptors_outlives_300_connections() {
     let mut server = Server::stopped("max_connections_per_peer = 4000\n");
-    server.start_as(|command| {
-        let args: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
-        let program = command.get_program().to_owned();
-        let log = std::fs::File::options().create(true).append(true).open(server_log(&args)).unwrap();
-        *command = std::process::Command::new("sh");
-        command.args(["-c", "ulimit -n 128; exec \"$0\" \"$@\""]).arg(program).args(args);
-        command.stdout(std::process::Stdio::piped()).stderr(log);
-    });
+    server.start_under("ulimit -n 128");
     let client = server.client();
     let writer = Writer::of(&client, "dev/app").await;
     writer.write(b"{\"n\": 1}").await;
@@ -101,11 +94,6 @@ async fn server_of_128_descriptors_outlives_300_connections() {
     assert_eq!(read(&fresh, "dev/app", Which::Current).await.unwrap(), b"{\"n\": 2}");
     println!("a new client was served {:?} after the crowd had gone; {spent} ticks in 2 s before", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(5), "recovered after {:?}", began.elapsed());
-}
-
-/// Where the log goes that a wrapped command would lose: beside the settings.
-fn server_log(args: &[std::ffi::OsString]) -> std::path::PathBuf {
-    std::path::Path::new(args.last().unwrap()).with_file_name("server.log")
 }
 
 /// A server with TLS, and what its clients need.

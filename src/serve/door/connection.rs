@@ -87,9 +87,10 @@ impl Connections {
             request.extensions_mut().insert(Peer { certificate: certificate.flatten(), ..peer.clone() });
             let (app, limits, allowance) = (self.app.clone(), self.limits.clone(), allowance.clone());
             async move {
-                let answer = if invalid { no_longer_valid() } else { deadline::answer(app, &limits, request).await };
-                allowance.call_answered();
-                Ok::<_, Infallible>(answer)
+                Ok::<_, Infallible>(match invalid {
+                    true => no_longer_valid(),
+                    false => deadline::answer(app, &limits, &allowance, request).await,
+                })
             }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));

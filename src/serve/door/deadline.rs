@@ -18,12 +18,13 @@ use tonic_types::{ErrorDetails, StatusExt};
 use tower::ServiceExt;
 
 use super::Limits;
+use super::flood::Allowance;
 
 /// Has `app` answer `request` in time, or answers in its place.
 ///
 /// The caller's deadline covers the whole answer, the door's limit only the time until the answer begins: who downloads slowly
 /// is not cut off. A request body has a limit of its own, which runs only while `app` waits for it. Abandoned handlers are dropped; what they have handed to the store may still happen.
-pub(super) async fn answer<B>(app: Router, limits: &Limits, request: Request<B>) -> Response
+pub(super) async fn answer<B>(app: Router, limits: &Limits, allowance: &Allowance, request: Request<B>) -> Response
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<axum::BoxError>,
@@ -51,6 +52,10 @@ where
         () = overdue(limits, &arrival, patient), if limited => return too_slow(limits, is_grpc, version, &arrival),
         () = arrival.trickles.notified() => return too_slow(limits, is_grpc, version, &arrival),
     };
+    // Whoever gives a call up is answered too, in vain.
+    if !arrival.failed.load(Ordering::Relaxed) {
+        allowance.call_answered();
+    }
     match asked {
         Some(sleep) => response.map(|body| Body::new(Timed { body, sleep, over: false })),
         None => response,
@@ -156,6 +161,8 @@ fn status(code: Code, reason: &str, what: &str, next: &str) -> Status {
 struct Arrival {
     bytes: AtomicU64,
     ended: AtomicBool,
+    /// It broke off.
+    failed: AtomicBool,
     /// Told when it has been waited for too long.
     trickles: Notify,
 }
@@ -228,6 +235,9 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Arriving<B> {
             && let Some(data) = frame.data_ref()
         {
             self.arrival.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        if matches!(frame, Some(Err(_))) {
+            self.arrival.failed.store(true, Ordering::Relaxed);
         }
         if frame.is_none() || self.body.is_end_stream() {
             self.arrival.ended.store(true, Ordering::Relaxed);
@@ -334,7 +344,7 @@ mod tests {
     async fn answered(limits: &Limits, path: &str, handler: axum::routing::MethodRouter, body: Body) -> (StatusCode, u64) {
         let start = now();
         let app = Router::new().route(path, handler);
-        let response = answer(app, limits, Request::post(path).body(body).unwrap()).await;
+        let response = answer(app, limits, &Allowance::default(), Request::post(path).body(body).unwrap()).await;
         (response.status(), start.elapsed().as_secs())
     }
 

@@ -165,12 +165,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn frames_that_bring_nothing_are_allowed_for_a_while_and_again_with_time() {
         let mut meter = meter();
-        assert_eq!(lasts(&mut meter, PING, 100_000), 16_384);
+        // Their payload of 8 bytes earns one in 128.
+        let first = lasts(&mut meter, PING, 100_000);
+        assert!((16_384..16_384 + 150).contains(&first), "{first}");
         tokio::time::advance(Duration::from_secs(10)).await;
-        // What was sent in vain in between has to be made up for as well.
-        assert_eq!(lasts(&mut meter, PING, 100_000), 99);
+        let again = lasts(&mut meter, PING, 100_000);
+        assert!((99..=101).contains(&again), "{again}");
         tokio::time::advance(Duration::from_secs(1_000_000)).await;
-        assert_eq!(lasts(&mut meter, PING, 100_000), 16_384, "never more than at the beginning");
+        let all = lasts(&mut meter, PING, 100_000);
+        assert!((16_384..16_384 + 150).contains(&all), "{all}: never more than at the beginning");
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use leasehold::client::{ApiToken, Client, Settings};
@@ -61,6 +61,23 @@ impl Server {
         let exports = std::fs::read_to_string(self.data().join("dev.env")).unwrap();
         let token = exports.lines().find_map(|line| line.strip_prefix("export LEASEHOLD_TOKEN="));
         self.token = token.expect("dev.env has the token").to_owned();
+    }
+
+    /// The same under what a shell does first, such as `ulimit` or `umask`.
+    pub(crate) fn start_under(&mut self, first: &str) {
+        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        self.start_as(|command| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("{first}; exec \"$0\" \"$@\"")]).arg(command.get_program()).args(command.get_args());
+            for (name, value) in command.get_envs() {
+                match value {
+                    Some(value) => shell.env(name, value),
+                    None => shell.env_remove(name),
+                };
+            }
+            shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+            *command = shell;
+        });
     }
 
     /// Other settings from the next start on.
