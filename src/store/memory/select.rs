@@ -55,6 +55,19 @@ impl Tables {
             Query::Access => {
                 Rows::Access(self.access.grants.values().cloned().collect(), self.access.tokens.values().cloned().collect())
             }
+            Query::Audit { after, limit } => {
+                let rows = (1..).zip(&self.audit).skip(usize::try_from(*after).unwrap_or(usize::MAX)).take(*limit);
+                Rows::Audit(rows.map(|(n, line)| (n, line.clone())).collect())
+            }
+            Query::Checkpoint(at) => {
+                let mut all = (1..).zip(&self.checkpoints).collect::<Vec<_>>();
+                all.retain(|(_, checkpoint)| at.is_none_or(|at| checkpoint.n <= at));
+                Rows::Checkpoints(all.pop().map(|(place, checkpoint)| (place, checkpoint.clone())).into_iter().collect())
+            }
+            Query::Checkpoints { after, limit } => {
+                let rows = (1..).zip(&self.checkpoints).skip(usize::try_from(*after).unwrap_or(usize::MAX)).take(*limit);
+                Rows::Checkpoints(rows.map(|(place, checkpoint)| (place, checkpoint.clone())).collect())
+            }
             keys => self.select_keys(keys),
         }
     }
