@@ -7,8 +7,6 @@ CREATE TABLE audit (
 
 -- Signed statements of how the chain over the rows stands.
 CREATE TABLE audit_checkpoint (
-    place INTEGER PRIMARY KEY,        -- in the order in which they were made, without gaps
-    n INTEGER NOT NULL,               -- the last row that it covers
+    n INTEGER PRIMARY KEY,            -- the last row that it covers; 0: it comes before all
     line TEXT NOT NULL
 ) STRICT;
-CREATE INDEX audit_checkpoint_by_n ON audit_checkpoint (n, place);

@@ -126,7 +126,7 @@ pub enum Query {
     Audit { after: u64, limit: usize },
     /// The last checkpoint at or before an entry; none: the last of all.
     Checkpoint(Option<u64>),
-    /// Checkpoints after one, named by its place, in the order in which they were made.
+    /// Checkpoints after an entry, in order.
     Checkpoints { after: u64, limit: usize },
 }
 
@@ -183,8 +183,7 @@ pub enum Rows {
     Access(Vec<Grant>, Vec<TokenRecord>),
     /// Each with its number.
     Audit(Vec<(u64, String)>),
-    /// Each with its place: they are counted from 1.
-    Checkpoints(Vec<(u64, Checkpoint)>),
+    Checkpoints(Vec<Checkpoint>),
     Census {
         left: Left,
         documents: u64,

@@ -102,6 +102,10 @@ deeds! {
     /// The server let go of its keys, or fetched them.
     ServerLock = "server.lock",
     ServerUnlock = "server.unlock",
+    /// The database was put back to an earlier time: another history begins.
+    ServerHistory = "server.history",
+    /// Checkpoints are signed with another key from here on.
+    AuditKey = "audit.key",
 }
 
 /// A row, but for its number and time, which the store gives it.

@@ -60,13 +60,12 @@ impl Tables {
                 Rows::Audit(rows.map(|(n, line)| (n, line.clone())).collect())
             }
             Query::Checkpoint(at) => {
-                let mut all = (1..).zip(&self.checkpoints).collect::<Vec<_>>();
-                all.retain(|(_, checkpoint)| at.is_none_or(|at| checkpoint.n <= at));
-                Rows::Checkpoints(all.pop().map(|(place, checkpoint)| (place, checkpoint.clone())).into_iter().collect())
+                let last = self.checkpoints.iter().rfind(|checkpoint| at.is_none_or(|at| checkpoint.n <= at));
+                Rows::Checkpoints(last.cloned().into_iter().collect())
             }
             Query::Checkpoints { after, limit } => {
-                let rows = (1..).zip(&self.checkpoints).skip(usize::try_from(*after).unwrap_or(usize::MAX)).take(*limit);
-                Rows::Checkpoints(rows.map(|(place, checkpoint)| (place, checkpoint.clone())).collect())
+                let rows = self.checkpoints.iter().filter(|checkpoint| checkpoint.n > *after).take(*limit);
+                Rows::Checkpoints(rows.cloned().collect())
             }
             keys => self.select_keys(keys),
         }

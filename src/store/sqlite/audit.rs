@@ -34,19 +34,18 @@ pub(super) fn rows(connection: &Connection, after: u64, limit: usize) -> Sql<Row
 
 /// The last checkpoint at or before a row, or of all.
 pub(super) fn checkpoint(connection: &Connection, at: Option<u64>) -> Sql<Rows> {
-    let sql = "SELECT place, n, line FROM audit_checkpoint WHERE n <= ?1 ORDER BY n DESC, place DESC LIMIT 1";
+    let sql = "SELECT n, line FROM audit_checkpoint WHERE n <= ?1 ORDER BY n DESC LIMIT 1";
     let found = connection.prepare_cached(sql)?.query_row([at.map_or(i64::MAX, int)], read).optional()?;
     Ok(Rows::Checkpoints(found.into_iter().collect()))
 }
 
-/// Checkpoints after one.
+/// Checkpoints after a row.
 pub(super) fn checkpoints(connection: &Connection, after: u64, limit: usize) -> Sql<Rows> {
-    let sql = "SELECT place, n, line FROM audit_checkpoint WHERE place > ?1 ORDER BY place LIMIT ?2";
-    let mut find = connection.prepare_cached(sql)?;
+    let mut find = connection.prepare_cached("SELECT n, line FROM audit_checkpoint WHERE n > ?1 ORDER BY n LIMIT ?2")?;
     let rows = find.query_map(params![int(after), bounded(limit)], read)?;
     Ok(Rows::Checkpoints(rows.collect::<Sql<_>>()?))
 }
 
-fn read(row: &Row<'_>) -> Sql<(u64, Checkpoint)> {
-    Ok((row.get(0)?, Checkpoint { n: row.get(1)?, text: row.get(2)? }))
+fn read(row: &Row<'_>) -> Sql<Checkpoint> {
+    Ok(Checkpoint { n: row.get(0)?, text: row.get(1)? })
 }
