@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::Lines;
+use super::{Lines, SOME};
 use crate::domain::access::{Object, Verb};
 use crate::domain::audit::Checkpoint;
 use crate::secrets::audit::{Head, Link, Statement, exported};
@@ -47,11 +47,13 @@ impl Service {
         if end.n < begin.n || range.from.is_some_and(|from| from > end.n) {
             return Err(nothing);
         }
-        let (send, receive) = mpsc::channel(64);
+        let (send, receive) = mpsc::channel(8);
         let service = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(error) = service.write_export(begin, end, range.unproven, &send).await {
-                let _ = send.send(Err(error)).await;
+            let mut out = Out { send, lines: Vec::with_capacity(SOME) };
+            let done = service.write_export(begin, end, range.unproven, &mut out).await;
+            if let Err(error) = match done { Ok(()) => out.flush().await, failed => failed } {
+                let _ = out.send.send(Err(error)).await;
             }
         });
         Ok(receive)
@@ -62,29 +64,29 @@ impl Service {
         begin: Checkpoint,
         end: Checkpoint,
         unproven: bool,
-        send: &mpsc::Sender<Result<String, Error>>,
+        out: &mut Out,
     ) -> Result<(), Error> {
-        tell(send, self.audit.signer.opening(begin.n, head_of(&end), self.now().0)).await?;
+        out.line(self.audit.signer.opening(begin.n, head_of(&end), self.now().0)).await?;
         let (mut head, mut after) = (head_of(&begin), begin.n);
-        tell(send, begin.text).await?;
+        out.line(begin.text).await?;
         while after < end.n {
             for checkpoint in self.checkpoints(after, PAGE).await? {
                 after = checkpoint.n;
                 if after > end.n {
                     break;
                 }
-                head = self.write_rows(head, after, send).await?;
-                tell(send, checkpoint.text).await?;
+                head = self.write_rows(head, after, out).await?;
+                out.line(checkpoint.text).await?;
             }
         }
         if unproven {
-            self.write_rows(head, u64::MAX, send).await?;
+            self.write_rows(head, u64::MAX, out).await?;
         }
         Ok(())
     }
 
     /// The rows after a head and up to one, as they are in the store: what was changed there shows.
-    async fn write_rows(&self, mut head: Head, to: u64, send: &mpsc::Sender<Result<String, Error>>) -> Result<Head, Error> {
+    async fn write_rows(&self, mut head: Head, to: u64, out: &mut Out) -> Result<Head, Error> {
         while head.n < to {
             let rows = self.audit_rows(head.n, PAGE).await?;
             if rows.first().is_none_or(|(n, _)| *n > to) {
@@ -92,7 +94,7 @@ impl Service {
             }
             for (n, row) in rows.into_iter().take_while(|(n, _)| *n <= to) {
                 head = Head { n, link: head.link.next(n, row.as_bytes()) };
-                tell(send, exported(&row, head.link)).await?;
+                out.line(exported(&row, head.link)).await?;
             }
         }
         Ok(head)
@@ -111,7 +113,21 @@ fn head_of(checkpoint: &Checkpoint) -> Head {
     Statement::read(&checkpoint.text).map_or(Head { n: checkpoint.n, link: Link::first() }, |statement| statement.head())
 }
 
-/// Nobody listens any more: that ends it, too.
-async fn tell(send: &mpsc::Sender<Result<String, Error>>, line: String) -> Result<(), Error> {
-    send.send(Ok(line)).await.map_err(|_| Error::Stopping)
+/// Where the lines go.
+struct Out {
+    send: mpsc::Sender<Result<Vec<String>, Error>>,
+    lines: Vec<String>,
+}
+
+impl Out {
+    async fn line(&mut self, line: String) -> Result<(), Error> {
+        self.lines.push(line);
+        if self.lines.len() < SOME { Ok(()) } else { self.flush().await }
+    }
+
+    /// Nobody listens any more: that ends it, too.
+    async fn flush(&mut self) -> Result<(), Error> {
+        let lines = std::mem::take(&mut self.lines);
+        if lines.is_empty() { Ok(()) } else { self.send.send(Ok(lines)).await.map_err(|_| Error::Stopping) }
+    }
 }

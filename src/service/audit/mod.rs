@@ -26,10 +26,12 @@ use crate::secrets::audit::{AuditKey, AuditSigner};
 use crate::store::{Query, Rows};
 
 pub use export::Range;
-pub use tail::From;
+pub use tail::Start;
 
-/// Lines of the audit, in order; an error is final.
-pub type Lines = tokio::sync::mpsc::Receiver<Result<String, Error>>;
+/// Lines of the audit, some at a time, in order; an error is final.
+pub type Lines = tokio::sync::mpsc::Receiver<Result<Vec<String>, Error>>;
+/// How many lines are handed on at once.
+const SOME: usize = 100;
 
 /// What of the audit is not in the store.
 pub(super) struct Audit {
@@ -121,9 +123,10 @@ impl Service {
     pub async fn audit_standing(&self, caller: &Caller) -> Result<Standing, Error> {
         self.allow(caller, Verb::Audit, Object::Store)?;
         let Counts { renewals, contention, redacted } = &self.audit.counts;
+        let checkpoint = self.checkpoint(None).await?;
         Ok(Standing {
             last: self.store.head().borrow().audit,
-            checkpoint: self.checkpoint(None).await?,
+            checkpoint,
             key: self.audit.signer.key(),
             renewals: renewals.load(Ordering::Relaxed),
             contention: contention.load(Ordering::Relaxed),
@@ -166,7 +169,9 @@ impl Service {
     /// and what is only counted.
     pub(super) fn heed(&self, actor: &Actor, about: About, reply: &Result<Reply, Refusal>) {
         let counts = &self.audit.counts;
-        let count = |counter: &AtomicU64| drop(counter.fetch_add(1, Ordering::Relaxed));
+        let count = |counter: &AtomicU64| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
         match reply {
             Ok(Reply::Renewed { .. }) => count(&counts.renewals),
             Ok(Reply::Queued(_)) | Err(Refusal::LeaseHeld { .. } | Refusal::QueueFull(_)) => count(&counts.contention),

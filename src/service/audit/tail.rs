@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::Lines;
+use super::{Lines, SOME};
 use crate::domain::access::{Object, Verb};
 use crate::domain::time::WallTime;
 use crate::service::{Caller, Error, Service};
@@ -15,7 +15,7 @@ const PAGE: usize = 1000;
 
 /// Where a tail begins.
 #[derive(Clone, Copy, Debug)]
-pub enum From {
+pub enum Start {
     /// After this entry.
     After(u64),
     /// With this many of the last ones.
@@ -29,15 +29,15 @@ impl Service {
     ///
     /// # Errors
     /// The caller may not.
-    pub async fn audit_tail(self: &Arc<Self>, caller: &Caller, from: From, follow: bool) -> Result<Lines, Error> {
+    pub async fn audit_tail(self: &Arc<Self>, caller: &Caller, from: Start, follow: bool) -> Result<Lines, Error> {
         self.allow(caller, Verb::Audit, Object::Store)?;
         let last = self.store.head().borrow().audit;
         let after = match from {
-            From::After(after) => after,
-            From::Last(count) => last.saturating_sub(count),
-            From::Since(at) => self.before(at, last).await?,
+            Start::After(after) => after,
+            Start::Last(count) => last.saturating_sub(count),
+            Start::Since(at) => self.before(at, last).await?,
         };
-        let (send, receive) = mpsc::channel(64);
+        let (send, receive) = mpsc::channel(8);
         let (me, mut head) = (Arc::downgrade(self), self.store.head());
         tokio::spawn(async move {
             let mut after = after;
@@ -51,8 +51,9 @@ impl Service {
                     };
                     drop(service);
                     after = rows.last().map_or(until, |(n, _)| *n);
-                    for (_, row) in rows {
-                        if send.send(Ok(row)).await.is_err() {
+                    let rows: Vec<String> = rows.into_iter().map(|(_, row)| row).collect();
+                    for some in rows.chunks(SOME) {
+                        if send.send(Ok(some.to_vec())).await.is_err() {
                             return;
                         }
                     }
