@@ -12,7 +12,7 @@ use crate::history::{Call, History, How, What};
 use crate::properties::script_of;
 use crate::script::{ENVIRONMENTS, LOCKS};
 
-engines!(every_act_of_random_scripts_has_one_row_and_every_row_its_act, |start, cases| {
+engines!(every_act_of_random_scripts_has_one_row_and_every_row_its_act, |start: Start, cases: u64| {
     let mut rows = 0;
     for seed in 0..cases / 5 {
         let mut driver = Driver::new(start, true);

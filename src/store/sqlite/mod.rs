@@ -72,7 +72,7 @@ impl Options {
             limits,
             fresh,
             accept_rollback: false,
-            audit_reserve: 4 << 20,
+            audit_reserve: 8 << 20,
             keep_events: 1_000_000,
             decide,
             synchronous: Synchronous::Full,

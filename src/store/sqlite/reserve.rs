@@ -55,6 +55,11 @@ impl Reserve {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&self.file)?;
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, self.size) {
+            Ok(()) => return file.sync_all(),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(error.into()),
+        }
         let mut left = self.size;
         while left > 0 {
             let some = usize::try_from(left).unwrap_or(usize::MAX).min(FILLING.len());

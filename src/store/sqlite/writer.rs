@@ -267,6 +267,7 @@ impl Desk {
     /// The disk is full, and opened secrets are to be read: from now on there is room for the rows about that, and for nothing else.
     fn give_up_reserve(&mut self, beat: Beat) {
         self.reserve.give_up();
+        self.checkpointer.pause(true);
         self.reserved = beat.source;
         tracing::error!("the disk is full: the reserve of the audit is given up, so that reads of secrets can still be recorded");
     }
@@ -278,6 +279,7 @@ impl Desk {
         }
         self.reserved = beat.source;
         if self.reserve.make().is_ok() {
+            self.checkpointer.pause(false);
             tracing::warn!("there is room on the disk again, and the reserve of the audit is kept");
         }
     }
@@ -368,7 +370,6 @@ impl Desk {
         let Reached { epoch, revision, audit } = reached;
         // What is committed with the reserve given up is not to be taken for time in which holders could have renewed.
         let starving = !self.reserve.held();
-        let now = if starving { self.clock.last() } else { beat.store };
         let deadlines = self.due.next().is_some();
         let late = !starving && deadlines && beat.source.saturating_sub(self.committed) >= BEAT;
         if !(changed || late) {
@@ -379,10 +380,14 @@ impl Desk {
             return Ok(());
         }
         let sql = "UPDATE server SET seq = ?1, beat = ?2, revision = ?3, epoch = ?4 WHERE id = 1";
-        let update = connection
-            .prepare_cached(sql)
-            .and_then(|mut update| update.execute(params![self.seq + 1, now.0, revision.0, epoch.0]))
-            .and_then(|_| if self.full && !starving { probe(connection, beat.store) } else { Ok(()) });
+        let update = match starving {
+            // A page less for each read that the reserve has room for.
+            true => Ok(()),
+            false => connection
+                .prepare_cached(sql)
+                .and_then(|mut update| update.execute(params![self.seq + 1, beat.store.0, revision.0, epoch.0]))
+                .and_then(|_| if self.full { probe(connection, beat.store) } else { Ok(()) }),
+        };
         // What failed before COMMIT was asked for has certainly not happened.
         let known = update.is_err();
         if let Err(error) = update.and_then(|_| connection.prepare_cached("COMMIT")?.execute([])) {
@@ -392,17 +397,14 @@ impl Desk {
             let back = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
             return Err(if back && (known || error == StoreError::Full) { error } else { StoreError::Unknown });
         }
-        (self.seq, self.epoch) = (self.seq + 1, epoch);
         if (self.revision, self.audit) != (revision, audit) {
             (self.revision, self.audit) = (revision, audit);
             self.head.send_modify(|head| (head.revision, head.audit) = (revision, audit));
         }
         if starving {
-            // So that the log starts over and takes no more of the little room. If it cannot, the next commit may.
-            let _ = checkpoint(connection, "PASSIVE");
             return Ok(());
         }
-        self.committed = beat.source;
+        (self.seq, self.committed, self.epoch) = (self.seq + 1, beat.source, epoch);
         if std::mem::take(&mut self.full) {
             // If this fails, the sweeper takes it for an upload that never ended, which it is.
             let _ = drop_body(connection, PROBE);
