@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::driver::{Driver, block_on};
 use crate::engine::{Start, engines};
-use crate::history::{Call, History, How, What};
+use crate::history::{Call, History, How, Reply, What};
 use crate::properties::script_of;
 use crate::script::{ENVIRONMENTS, LOCKS};
 
@@ -37,7 +37,10 @@ fn told(history: &History) -> Vec<Happened> {
                 What::Ended { token, how: How::Released } => ("released", u128::from(*token)),
                 What::Ended { token, how: How::Broken } => ("broken", u128::from(*token)),
                 What::Ended { token, how: How::Unclaimed } => match record.call {
-                    Call::TakeBack { token: asked, .. } if asked == *token => ("taken back", u128::from(*token)),
+                    // Otherwise its time was over just before.
+                    Call::TakeBack { token: asked, .. } if asked == *token && record.reply == Reply::Done("taken back") => {
+                        ("taken back", u128::from(*token))
+                    }
                     _ => continue,
                 },
                 What::Version { version, .. } => ("version", u128::from(*version)),
