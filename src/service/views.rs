@@ -177,7 +177,7 @@ impl Service {
     /// There is none, its bytes are gone, or the server is locked.
     pub async fn sealed_places(&self, caller: &Caller, state: &StateName, which: Which) -> Result<SealedPlaces, Error> {
         self.authorise_read(caller, state, &View::Redacted)?;
-        let told = self.authorise_read(caller, state, &View::Full).is_ok();
+        let told = self.may(caller, Verb::ReadFull, Object::State(state));
         self.keys(&state.environment).await?;
         let ring = self.ring(&state.environment).await?;
         let meta = self.meta(state, which).await?;

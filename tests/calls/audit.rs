@@ -3,20 +3,15 @@
 use std::time::Duration;
 
 use leasehold::pb::v1 as pb;
-use leasehold::pb::v1::audit_service_client::AuditServiceClient;
+use leasehold::pb::v1::access_service_client::AccessServiceClient;
 use leasehold::secrets::audit::{AuditKey, Fault, Flaw, Head, Report, Statement, Verifier};
 use leasehold::store::clock::{Source, SystemSource};
 use serde_json::Value;
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 
-use crate::support::api::Client;
 use crate::support::{Api, Running, StoreKind, acquire, id, on_each_engine, open, refused, terraform};
 
 impl Api {
-    fn audit(&self) -> AuditServiceClient<Client> {
-        AuditServiceClient::with_interceptor(self.channel.clone(), self.bearer())
-    }
-
     async fn audit_head(&self) -> pb::HeadResponse {
         self.audit().head(pb::HeadRequest {}).await.unwrap().into_inner()
     }
@@ -69,7 +64,11 @@ fn acts(rows: &[Value]) -> Vec<String> {
 
 /// What a principal may who has nothing but a role.
 async fn with_role(server: &Running, role: &str, on: &str) -> Api {
-    let token = crate::support::scoped(&server.api, role, on).await;
+    let scopes = vec![pb::Scope { verbs: vec![role.to_owned()], on: on.to_owned(), recipients: Vec::new() }];
+    let mut request = Request::new(pb::CreateTokenRequest { name: String::new(), scopes, life_ms: 0, request_id: id() });
+    request.metadata_mut().insert("authorization", format!("Bearer {}", server.token()).parse().unwrap());
+    let mut service = AccessServiceClient::new(server.api.channel.clone());
+    let token = service.create_token(request).await.unwrap().into_inner().secret;
     server.caller(Some(&token))
 }
 
@@ -136,7 +135,7 @@ async fn redacted_reads_renewals_and_waiting_are_counted_and_leave_no_rows() {
             api.renew("dev/app", "s", held.token).await.unwrap();
             let view = pb::PullRequest { state: "dev/app".to_owned(), view: pb::View::Redacted.into(), ..Default::default() };
             api.pull_by(view).await.unwrap();
-            refused(api.lease().acquire(acquire("dev/app", "t")).await.unwrap().into_inner().message().await, Code::FailedPrecondition, "LEASE_HELD");
+            refused(api.lease().acquire(acquire("dev/app", "t")).await, Code::FailedPrecondition, "LEASE_HELD");
         }
         // What is current already is not read again.
         let unchanged = api.pull_by(pb::PullRequest { state: "dev/app".to_owned(), ..Default::default() }).await.unwrap();
@@ -169,9 +168,13 @@ async fn refusals_of_permission_are_rows_few_of_their_own_and_a_count() {
         assert_eq!(row["outcome"].as_str(), Some("refused: PERMISSION_DENIED"));
         // Refusals of writes that change nothing are bounded in the same way.
         for n in 0..50 {
-            let document = terraform("l", 5, &format!("planted-{n}"));
-            server.api.push(open("dev/none", "s", 7, document.len()), &document).await.unwrap_err();
+            let document = format!("{{\"planted\": {n}}}");
+            let refusal = server.api.push(open("dev/app", "s", held.token, document.len()), document.as_bytes()).await;
+            refused(refusal, Code::FailedPrecondition, "FORMAT_DIFFERS");
         }
+        let refusals = |rows: &[Value]| rows.iter().filter(|row| row["outcome"] == "refused: FORMAT_DIFFERS").count();
+        let rows = server.api.rows_until(|rows| refusals(rows) >= 10).await;
+        assert_eq!(refusals(&rows), 10);
     })
     .await;
 }
@@ -300,7 +303,6 @@ async fn log_that_was_changed_in_the_database_is_exported_as_it_is_and_found_out
     assert!(rows.last().unwrap()["n"].as_u64().unwrap() > head.n, "the numbers that were signed for are spent");
     let export = server.api.export(pb::ExportAuditRequest::default()).await.unwrap();
     assert!(proven(&export, &key, None).is_err());
-    let _ = id();
 }
 
 #[tokio::test]

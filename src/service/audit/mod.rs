@@ -106,9 +106,9 @@ impl Service {
     }
 
     /// A principal asked for something that it may not do.
-    pub fn audit_refused(&self, actor: &Actor, verb: Verb, object: &Object<'_>) {
+    pub fn audit_refused(&self, caller: &Caller, verb: Verb, object: impl std::fmt::Display) {
         let outcome = "refused: PERMISSION_DENIED".to_owned();
-        self.audit.later(Entry { verb: Some(verb), outcome, ..by(actor, Deed::Denied, object.to_string()) });
+        self.audit.later(Entry { verb: Some(verb), outcome, ..by(&caller.actor(), Deed::Denied, object.to_string()) });
     }
 
     /// Somebody who is not known asked for something.
