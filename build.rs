@@ -3,7 +3,7 @@
 #[expect(clippy::disallowed_methods, reason = "cargo hands the folder over this way")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = ["access", "common", "environment", "key", "lease", "server", "state", "watch"];
+    let files = ["access", "audit", "common", "environment", "key", "lease", "server", "state", "watch"];
     let mut compiler = protox::Compiler::new(["proto"])?;
     // Reflection needs the imports; the comments need the source info.
     compiler.include_imports(true).include_source_info(true);

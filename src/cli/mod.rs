@@ -4,6 +4,7 @@
 //! folder per command does the rest through [`crate::client`].
 
 mod access;
+mod audit;
 mod context;
 mod doctor;
 mod env;
@@ -91,6 +92,8 @@ async fn dispatch(flags: Flags, environ: Environ) -> Result<u8, Failure> {
         Command::State(command) => state::state(&Context::new(global, environ)?, command).await?,
         Command::Lease(command) => lease::lease(&Context::new(global, environ)?, command).await?,
         Command::Keys(command) => keys::keys(&Context::new(global, environ)?, command).await?,
+        Command::Audit(flags::audit::AuditCommand::Verify(flags)) => audit::verify(&flags)?,
+        Command::Audit(command) => audit::audit(&Context::new(global, environ)?, command).await?,
         Command::Unseal(flags) => unseal::run(flags).await?,
         Command::Watch(flags) => watch::watch(&Context::new(global, environ)?, flags).await?,
         Command::Unlock(flags) => locking::unlock(&Context::new(global, environ)?, flags).await?,

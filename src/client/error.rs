@@ -157,7 +157,7 @@ impl From<Status> for Error {
             "LEASE_HELD" | "QUEUE_FULL" | "WAIT_OVER" | "VERSION_CONFLICT" | "SERIAL_NOT_HIGHER" | "LINEAGE_DIFFERS"
             | "BREAK_STALE" | "MODE_CONFLICT" | "REQUEST_ID_REUSED" | "ENVIRONMENT_EXISTS" => Self::Conflict(report),
             // Not the caller's fault, and no word about its lease: a renewal that meets a full disk is tried again.
-            "STORE_UNAVAILABLE" | "OUTCOME_UNKNOWN" | "STORE_FULL" => Self::Unavailable(report),
+            "STORE_UNAVAILABLE" | "OUTCOME_UNKNOWN" | "STORE_FULL" | "AUDIT_FULL" => Self::Unavailable(report),
             "UNAUTHENTICATED" => Self::Denied(report),
             reason if reason.ends_with("_NOT_FOUND") => Self::NotFound(report),
             _ => by_code(report),

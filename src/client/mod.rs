@@ -20,6 +20,7 @@
 //! ```
 
 mod access;
+mod audit;
 pub(crate) mod clock;
 mod connect;
 mod environment;
@@ -47,6 +48,7 @@ use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
+pub use audit::AuditStream;
 pub use connect::{ClientCertificate, DEFAULT_SERVER, Settings};
 pub use error::{Error, Report};
 pub use keys::RecipientsAsk;

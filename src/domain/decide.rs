@@ -8,7 +8,7 @@ use super::lock::{Lock, Settled, Ticket};
 use super::refusal::Refusal;
 use super::settings::Settings;
 use super::time::{Context, StoreTime};
-use super::{access, content, lease, takeover};
+use super::{access, audit, content, lease, takeover};
 
 /// Decides a command. Pure: the same snapshot, command and context give the same decision, in every engine.
 #[must_use]
@@ -16,6 +16,7 @@ pub fn decide(snapshot: Snapshot, command: &Command, ctx: &Context<'_>) -> Decis
     let mut work = Work::new(snapshot, command, ctx);
     let reply = work.run(command);
     let unsettled = work.finish(command);
+    work.record(&reply);
     let due = command.path().and_then(|_| work.due());
     Decision { reply, changes: work.changes, unsettled, due }
 }
@@ -34,6 +35,8 @@ pub(super) struct Work<'a> {
     queued: Vec<Ticket>,
     full_head: bool,
     remembered: bool,
+    /// The command was answered before.
+    replayed: bool,
 }
 
 impl<'a> Work<'a> {
@@ -47,6 +50,7 @@ impl<'a> Work<'a> {
             command,
             queued: Vec::new(),
             remembered: false,
+            replayed: false,
         }
     }
 
@@ -56,12 +60,13 @@ impl<'a> Work<'a> {
             self.settle();
         }
         if let Some(earlier) = self.replay(command) {
+            self.replayed = true;
             return earlier;
         }
         match &command.act {
             Act::Store(act) => match &**act {
                 StoreAct::Access(act) => access::decide(self, act),
-                StoreAct::Audit(act) => match *act {},
+                StoreAct::Audit(act) => Ok(audit::decide(self, act)),
             },
             Act::Environment(name, act) => environment::decide(self, name, act.clone()),
             Act::Lock(_, LockAct::Settle) => Ok(Reply::Settled),
@@ -103,6 +108,12 @@ impl<'a> Work<'a> {
         }
         let frozen = self.snapshot.frozen().is_some();
         self.full_head && !frozen && self.snapshot.head.is_empty()
+    }
+
+    /// Puts the rows of the audit that are due: in the same decision, so in the transaction of the act.
+    fn record(&mut self, reply: &Result<Reply, Refusal>) {
+        let rows = audit::due(self.command, self.replayed, reply, &self.changes, &self.snapshot.lock);
+        self.changes.extend(rows.into_iter().map(|row| Change::Record(Box::new(row))));
     }
 
     fn due(&self) -> Option<StoreTime> {

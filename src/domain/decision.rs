@@ -258,6 +258,9 @@ pub enum Change {
     /// Those that were exchanged for another credential and expired before this time.
     ForgetTokens(WallTime),
     Event(Event),
+    /// A row of the audit. Its number and time are given by the store.
+    Record(Box<super::audit::Entry>),
+    PutCheckpoint(super::audit::Checkpoint),
     /// Remembers the reply under the command's request id.
     Remember,
 }

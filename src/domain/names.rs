@@ -184,6 +184,12 @@ pub struct Labels {
 }
 
 impl Labels {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The same labels, if each keeps the rule.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //! | [`keys`], [`master`] | the tree of keys, and where its top comes from |
 //! | [`operational`] | the server's own key, for what needs no document |
 
+pub mod audit;
 pub mod cache;
 pub mod data_key;
 pub mod find;

@@ -97,6 +97,12 @@ impl ServerKey {
         KeyedDigest(mac(&self.derive(None, "server-request-digest"), parts))
     }
 
+    /// What the audit is signed with: a locked server has it too.
+    #[must_use]
+    pub fn audit_signer(&self) -> super::audit::AuditSigner {
+        super::audit::AuditSigner::from_seed(&Zeroizing::new(self.derive(None, "audit-signing")))
+    }
+
     fn derive(&self, salt: Option<&[u8]>, purpose: &str) -> [u8; 32] {
         let mut key = [0; 32];
         Hkdf::<Sha256>::new(salt, &self.0)

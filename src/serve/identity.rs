@@ -38,6 +38,14 @@ impl Identity {
     /// # Errors
     /// It shows nothing valid; or its address did so too often, and has to wait. A token that is known passes even then.
     pub async fn caller(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Caller, Error> {
+        let found = self.recognise(headers, peer).await;
+        if matches!(found, Err(Error::Unauthenticated | Error::Throttled(_))) {
+            self.service.audit_unauthenticated(peer.map(|peer| peer.addr.ip()));
+        }
+        found
+    }
+
+    async fn recognise(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Caller, Error> {
         let address = peer.map(|peer| peer.addr.ip());
         let trace = Arc::new(Trace { peer: address, ..Trace::default() });
         let Some(header) = headers.get(AUTHORIZATION) else {

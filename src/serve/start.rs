@@ -94,6 +94,8 @@ pub enum StartError {
     Dev(Error),
     #[error("the keys of the environments cannot be read: {0}")]
     Keys(Error),
+    #[error("the audit cannot be read: {0}")]
+    Audit(Error),
     #[error("the operating system gives no randomness")]
     Randomness,
     #[error("the store gave up after an unclear commit: start again, and what was acknowledged is there")]
@@ -147,6 +149,7 @@ impl Server {
         };
         let service = Service::new(Arc::clone(&store), server_key, source, bounds, Arc::new(SystemSource::default()));
         service.load_access().await.map_err(StartError::Access)?;
+        service.begin_audit().await.map_err(StartError::Audit)?;
         take_over(&service, &folder).await?;
         if let Some(masters) = masters {
             begin_unlocked(&service, masters).await?;
@@ -217,6 +220,7 @@ impl Server {
         if failed {
             return Err(StartError::StoreFailed);
         }
+        self.service.end_audit().await;
         let _ = self.store.close().await;
         Ok(())
     }

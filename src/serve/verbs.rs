@@ -108,6 +108,7 @@ pub const fn demand(rpc: Rpc) -> Demand {
         }
         Rpc::AccessListGrants => on(Verb::ALL, Seen).by("one's own; `admin` for others"),
         Rpc::AccessRevokeGrant => on(&[Verb::Admin], Seen).by("on all that was granted"),
+        Rpc::AuditHead | Rpc::AuditTail | Rpc::AuditExport => on(&[Verb::Audit], Store),
         Rpc::AccessExplain => on(Verb::ALL, Seen).by("about oneself; `admin` on the object for others"),
     }
 }

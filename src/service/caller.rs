@@ -108,7 +108,7 @@ impl Caller {
         }
     }
 
-    fn actor(&self) -> Actor {
+    pub(super) fn actor(&self) -> Actor {
         Actor { principal: self.principal().clone(), trace: Arc::clone(&self.trace) }
     }
 }
@@ -137,10 +137,16 @@ impl Service {
             return Ok(caller.actor());
         }
         tracing::info!(principal = %caller.principal(), verbs = ?verbs, %object, "refused: no right");
+        self.audit_refused(caller, verbs[0], object);
         if held.is_empty() {
             return Err(Error::NotAllowed);
         }
         Err(Error::Forbidden { principal: caller.principal().clone(), verb: verbs[0], object: object.to_string() })
+    }
+
+    /// Whether a caller may: where that only decides how much it is told, and a no is no refusal.
+    pub(super) fn may(&self, caller: &Caller, verb: Verb, object: Object<'_>) -> bool {
+        self.verbs(caller, &object).is_ok_and(|held| held.has(verb))
     }
 
     /// Whether a caller may do any of these to a state: what a door asks before it reads a body.
@@ -197,6 +203,10 @@ impl Service {
             Err(error) => return Err(error),
         };
         let proves = keys.is_lease_secret(proof, state, session, token, principal);
-        if proves && !self.is_revoked(principal) { Ok(caller.actor()) } else { Err(Error::Unauthenticated) }
+        if proves && !self.is_revoked(principal) {
+            return Ok(caller.actor());
+        }
+        self.audit_unauthenticated(caller.trace.peer);
+        Err(Error::Unauthenticated)
     }
 }

@@ -78,6 +78,8 @@ pub enum Error {
     Master(String),
     #[error("the server's disk is full; nothing was changed")]
     Full,
+    #[error("the server's disk is full, and that secrets were read cannot be recorded: nothing is opened")]
+    AuditFull,
     #[error("it is unknown whether the change was made")]
     Unknown,
     #[error("the server is stopping")]
@@ -134,6 +136,7 @@ impl Error {
             Self::WrongMaster => "MASTER_WRONG",
             Self::Master(_) => "MASTER_UNAVAILABLE",
             Self::Full => "STORE_FULL",
+            Self::AuditFull => "AUDIT_FULL",
             Self::Unknown => "OUTCOME_UNKNOWN",
             Self::Stopping => "STORE_UNAVAILABLE",
             Self::Internal => "INTERNAL",
@@ -181,6 +184,7 @@ impl Error {
             Self::Locked => "an operator has to run `leasehold unlock`; leases, history and watching work meanwhile",
             Self::WrongMaster => "put the right master key back, then `leasehold unlock`",
             Self::Master(_) => "mend what the message says, then `leasehold unlock`",
+            Self::AuditFull => "free space on the server's disk, then try again; redacted views can be read meanwhile",
             Self::Full => "free space on the server's disk, then try again with the same request id",
             Self::Unknown => "try again with the same request id: what was done is not done twice",
             Self::Stopping => "try again in a moment, with the same request id",

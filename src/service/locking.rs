@@ -5,10 +5,10 @@ use zeroize::Zeroizing;
 use super::vault::Ring;
 use super::{Caller, Error, Service};
 use crate::domain::access::{Object, Verb};
+use crate::domain::audit::Deed;
 use crate::domain::sealing::{Keyring, UnderMaster};
 use crate::secrets::master::{MasterError, Masters};
 use crate::secrets::recipient::Recipient;
-use crate::service::Actor;
 use crate::store::{Query, Rows};
 
 /// Whether the server serves documents.
@@ -35,7 +35,8 @@ impl Service {
     /// # Errors
     /// The key cannot be had, or is the wrong one: the server stays as it was. [`Error::Locked`] if it was locked meanwhile.
     pub async fn unlock(&self, caller: &Caller, passphrase: Option<Zeroizing<String>>) -> Result<bool, Error> {
-        let Actor { principal, .. } = self.allow(caller, Verb::Keys, Object::Store)?;
+        let actor = self.allow(caller, Verb::Keys, Object::Store)?;
+        let principal = &actor.principal;
         let _alone = self.vault.unlocking().await;
         let seen = self.vault.times_locked();
         let source = self.vault.source().clone();
@@ -48,6 +49,7 @@ impl Service {
         let was_locked = self.is_locked();
         self.take(masters, seen).await?;
         tracing::info!(%principal, "unlocked");
+        self.record_keys(&actor, Deed::ServerUnlock);
         Ok(was_locked)
     }
 
@@ -65,9 +67,10 @@ impl Service {
     /// # Errors
     /// The caller is no principal.
     pub fn lock_down(&self, caller: &Caller) -> Result<bool, Error> {
-        let Actor { principal, .. } = self.allow(caller, Verb::Keys, Object::Store)?;
+        let actor = self.allow(caller, Verb::Keys, Object::Store)?;
         let had_keys = self.vault.lock();
-        tracing::info!(%principal, "locked: documents are not served until `leasehold unlock`");
+        self.record_keys(&actor, Deed::ServerLock);
+        tracing::info!(principal = %actor.principal, "locked: documents are not served until `leasehold unlock`");
         Ok(!had_keys)
     }
 

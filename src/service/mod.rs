@@ -15,6 +15,7 @@ use crate::store::{Query, Rows, Store};
 
 pub mod access;
 pub mod acquire;
+pub mod audit;
 mod caller;
 mod crew;
 pub mod drafts;
@@ -68,6 +69,7 @@ pub struct Service {
     deletions: AtomicU64,
     hub: Arc<hub::Hub>,
     access: access::Rights,
+    audit: Arc<audit::Audit>,
     bounds: Bounds,
     waiting: tools::Waiting,
     telling: tools::Telling,
@@ -100,6 +102,7 @@ impl Service {
             verifiers: rotation::verify::Verifiers::default(),
             hub: hub::Hub::start(Arc::clone(&store)),
             store,
+            audit: Arc::new(audit::Audit::new(server_key.audit_signer())),
             server_key,
             vault: vault::Vault::new(source),
             keys: DashMap::new(),
@@ -152,7 +155,10 @@ impl Service {
     }
 
     async fn submit(&self, actor: Actor, request: Option<(RequestId, KeyedDigest)>, act: Act) -> Result<Reply, Error> {
-        let Actor { principal, trace } = actor;
-        Ok(self.store.submit(Command { principal, trace, request, act }).await??)
+        let about = audit::About::of(&act);
+        let Actor { principal, trace } = actor.clone();
+        let reply = self.store.submit(Command { principal, trace, request, act }).await?;
+        self.heed(&actor, about, &reply);
+        Ok(reply?)
     }
 }

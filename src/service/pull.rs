@@ -91,7 +91,7 @@ impl Service {
         if !matches!(which, Which::Draft(_)) {
             allowed = Ok(allowed?);
         }
-        self.allow_any(caller, Verb::ALL, Object::State(state))?;
+        let actor = self.allow_any(caller, Verb::ALL, Object::State(state))?;
         self.keys(&state.environment).await?;
         let meta = self.meta(state, which).await?;
         // A draft opens to its writer, too.
@@ -105,7 +105,7 @@ impl Service {
         }
         // Before it is opened: many large documents that are opened at once would need memory without bound.
         let flight = self.flight_of(state, [&meta]).await?;
-        let Viewed { document, masked, signer } = self.viewed(state, &meta, view).await?;
+        let Viewed { document, masked, signer } = self.viewed(&actor, state, &meta, view).await?;
         Ok(Pulled { meta, document: Some(pieces(document, flight)), masked, signer })
     }
 
@@ -114,11 +114,11 @@ impl Service {
     /// # Errors
     /// As [`Self::pull`].
     pub async fn document(self: &Arc<Self>, caller: &Caller, state: &StateName, view: &View) -> Result<Whole, Error> {
-        self.authorise_read(caller, state, view)?;
+        let actor = self.authorise_read(caller, state, view)?;
         self.keys(&state.environment).await?;
         let meta = self.meta(state, Which::Current).await?;
         let flight = self.flight_of(state, [&meta]).await?;
-        let document = self.viewed(state, &meta, view).await?.document;
+        let document = self.viewed(&actor, state, &meta, view).await?.document;
         Ok(Whole { meta, document, _flight: flight })
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::pull::{Meta, Which};
 use super::{Caller, Error, Service};
 use crate::domain::access::{Object, Verb};
+use crate::domain::audit::Deed;
 use crate::domain::command::{Act, ContentAct};
 use crate::domain::decision::Reply;
 use crate::domain::document::VersionMeta;
@@ -134,7 +135,7 @@ impl Service {
         from: Option<Version>,
         to: Which,
     ) -> Result<Diff, Error> {
-        self.allow(caller, Verb::ReadRedacted, Object::State(state))?;
+        let actor = self.allow(caller, Verb::ReadRedacted, Object::State(state))?;
         let held = self.verbs(caller, &Object::State(state))?;
         if held.has(Verb::Write) && !held.has(Verb::ReadFull) {
             // Who may write could try guesses, and see whether a secret changed.
@@ -147,6 +148,11 @@ impl Service {
             (None, Meta::Draft(_)) => Some(Which::Current),
             (None, Meta::Version(version)) if version.version.0 > 1 => Some(Which::Version(Version(version.version.0 - 1))),
             (None, Meta::Version(_)) => None,
+        };
+        let with = match from {
+            Some(Which::Version(version)) => format!("with version {version}"),
+            Some(_) => "with the current version".to_owned(),
+            None => "with nothing".to_owned(),
         };
         let format = to_meta.format();
         let from_meta = match from {
@@ -169,6 +175,8 @@ impl Service {
             Some(meta) => self.whole(state, meta).await?,
             None => Arc::new(zeroize::Zeroizing::new(empty_of(format))),
         };
+        let verb = if held.has(Verb::ReadFull) { Verb::ReadFull } else { Verb::ReadRedacted };
+        self.record_read(&actor, state, &to_meta, (Deed::Diff, verb), with).await?;
         let task = tokio::task::spawn_blocking(move || {
             let _flight = flight;
             diff(format, &old, &new)

@@ -12,6 +12,7 @@ use super::sealing::{Plain, run};
 use super::vault::Ring;
 use super::{Caller, Error, Service};
 use crate::domain::access::{Object, Verb};
+use crate::domain::audit::Deed;
 use crate::domain::format::Format;
 use crate::domain::ids::{Etag, Version};
 use crate::domain::names::StateName;
@@ -99,11 +100,25 @@ impl Service {
         Ok(actor)
     }
 
-    /// A version or a draft, as the view has it.
+    /// A version or a draft, as the view has it. With secrets opened it is recorded before a byte of it is handed on.
     ///
     /// # Errors
-    /// Its bytes are gone, its format has no such view, it does not open, or the server is locked.
-    pub(super) async fn viewed(&self, state: &StateName, meta: &Meta, view: &View) -> Result<Viewed, Error> {
+    /// Its bytes are gone, its format has no such view, it does not open, the server is locked, or the read cannot be recorded.
+    pub(super) async fn viewed(&self, actor: &Actor, state: &StateName, meta: &Meta, view: &View) -> Result<Viewed, Error> {
+        let viewed = self.opened(state, meta, view).await?;
+        let detail = match view {
+            View::Redacted => {
+                self.count_redacted();
+                return Ok(viewed);
+            }
+            View::Full | View::Outputs | View::OutputsState => String::new(),
+            View::Sealed(reader) => format!("sealed to {reader}"),
+        };
+        self.record_read(actor, state, meta, (Deed::Read, view.verb()), detail).await?;
+        Ok(viewed)
+    }
+
+    async fn opened(&self, state: &StateName, meta: &Meta, view: &View) -> Result<Viewed, Error> {
         let plain = |document| Viewed { document, masked: Masked::default(), signer: None };
         let unavailable = |view| Error::ViewUnavailable { view, format: meta.format() };
         match view {
@@ -162,7 +177,7 @@ impl Service {
     /// There is none, its bytes are gone, or the server is locked.
     pub async fn sealed_places(&self, caller: &Caller, state: &StateName, which: Which) -> Result<SealedPlaces, Error> {
         self.authorise_read(caller, state, &View::Redacted)?;
-        let told = self.authorise_read(caller, state, &View::Full).is_ok();
+        let told = self.may(caller, Verb::ReadFull, Object::State(state));
         self.keys(&state.environment).await?;
         let ring = self.ring(&state.environment).await?;
         let meta = self.meta(state, which).await?;

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::domain::access::{Grant, TokenRecord};
+use crate::domain::audit::Checkpoint;
 use crate::domain::command::Command;
 use crate::domain::decision::{Left, Reply};
 use crate::domain::document::{DraftMeta, VersionMeta};
@@ -73,6 +74,8 @@ pub struct Head {
     pub history: HistoryId,
     /// The last revision.
     pub revision: Revision,
+    /// The last entry of the audit.
+    pub audit: u64,
     /// The last revision whose event is gone: cursors below it are too old.
     pub trimmed: Revision,
     /// The store gave up: it must be opened anew.
@@ -119,6 +122,12 @@ pub enum Query {
     Census(EnvironmentName),
     /// All grants and tokens.
     Access,
+    /// Rows of the audit after an entry, in order.
+    Audit { after: u64, limit: usize },
+    /// The last checkpoint at or before an entry; none: the last of all.
+    Checkpoint(Option<u64>),
+    /// Checkpoints after an entry, in order.
+    Checkpoints { after: u64, limit: usize },
 }
 
 /// Which data keys.
@@ -172,6 +181,9 @@ pub enum Rows {
     Values(Vec<Option<StoredValue>>),
     Documents(Vec<(StatePath, Document)>),
     Access(Vec<Grant>, Vec<TokenRecord>),
+    /// Each with its number.
+    Audit(Vec<(u64, String)>),
+    Checkpoints(Vec<Checkpoint>),
     Census {
         left: Left,
         documents: u64,

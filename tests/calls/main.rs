@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests fail and tell like the tests themselves")]
 
+mod audit;
 mod authorization;
 mod backend;
 mod deadlines;

@@ -10,8 +10,10 @@
 //! | `checker` | the fourteen invariants, one function each |
 //! | `properties` | random scripts on every engine |
 //! | `planted` | for each invariant a bug that the checker finds |
+//! | `audit` | every act has its row in the audit
 //! | `table` | each lease rule by name, and again after a restart |
 
+mod audit;
 mod checker;
 mod driver;
 mod engine;

@@ -43,7 +43,7 @@ pub(crate) fn folder() -> TempDir {
 
 /// Options under a test's own clock.
 pub(crate) fn options(folder: &Path) -> Options {
-    Options { unattended: false, ..Options::new(folder, limits(), [7; 16]) }
+    Options { unattended: false, audit_reserve: 256 << 10, ..Options::new(folder, limits(), [7; 16]) }
 }
 
 pub(crate) struct InMemory {

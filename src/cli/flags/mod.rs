@@ -1,6 +1,7 @@
 //! What may be written on the command line, as it was written. What it means is settled in [`super::settings`] and by the commands.
 
 pub(crate) mod access;
+pub(crate) mod audit;
 pub(crate) mod env;
 pub(crate) mod keys;
 pub(crate) mod lease;
@@ -91,6 +92,9 @@ pub(crate) enum Command {
     /// Keys of environments: what there is, and how they are replaced
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// What was done, by whom: read it, export it, and check an export
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Open a sealed view with the identity it is sealed to, without a server
     Unseal(unseal::UnsealFlags),
     /// Print what happens, from now on or after a cursor

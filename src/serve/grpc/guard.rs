@@ -45,7 +45,13 @@ fn admitted(door: &Door, caller: Caller, demand: Demand) -> Result<Caller, Error
     match caller.is_lease() {
         true if demand.lease_secret => Ok(caller),
         true => Err(Error::Unauthenticated),
-        false => door.service.allow_somewhere(&caller, demand.verbs).map(|_| caller),
+        false => match door.service.allow_somewhere(&caller, demand.verbs) {
+            Ok(_) => Ok(caller),
+            Err(error) => {
+                door.service.audit_refused(&caller, demand.verbs[0], "/");
+                Err(error)
+            }
+        },
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 
 use crate::pb::v1::access_service_server::AccessServiceServer;
+use crate::pb::v1::audit_service_server::AuditServiceServer;
 use crate::pb::v1::environment_service_server::EnvironmentServiceServer;
 use crate::pb::v1::key_service_server::KeyServiceServer;
 use crate::pb::v1::lease_service_server::LeaseServiceServer;
@@ -16,6 +17,7 @@ use crate::serve::identity::Identity;
 use crate::service::{Caller, Service};
 
 mod access;
+mod audit;
 mod decode;
 mod encode;
 mod environment;
@@ -43,7 +45,9 @@ pub struct Door {
 
 /// Calls that may last, and have no deadline of ours: prefixes of their paths. Not `Push`: the door gives a body that keeps arriving all
 /// the time it needs, and one that does not must not keep its share of the memory for documents in flight.
-pub const STREAMING: [&str; 11] = [
+pub const STREAMING: [&str; 13] = [
+    "/leasehold.v1.AuditService/Tail",
+    "/leasehold.v1.AuditService/Export",
     // With it `RewrapMaster`.
     "/leasehold.v1.KeyService/Rewrap",
     "/leasehold.v1.KeyService/ChangeRecipients",
@@ -60,9 +64,10 @@ pub const STREAMING: [&str; 11] = [
 ];
 
 /// What can be asked for by name in health checks; the empty name is the server as a whole.
-pub const SERVICES: [&str; 8] = [
+pub const SERVICES: [&str; 9] = [
     "",
     "leasehold.v1.AccessService",
+    "leasehold.v1.AuditService",
     "leasehold.v1.EnvironmentService",
     "leasehold.v1.KeyService",
     "leasehold.v1.LeaseService",
@@ -100,6 +105,7 @@ pub fn routes(door: &Door) -> (Router, tonic_health::server::HealthReporter) {
     let (reporter, health) = tonic_health::server::health_reporter();
     let router = tonic::service::Routes::default()
         .add_service(AccessServiceServer::new(door.clone()))
+        .add_service(AuditServiceServer::new(door.clone()))
         .add_service(EnvironmentServiceServer::new(door.clone()))
         .add_service(KeyServiceServer::new(door.clone()))
         .add_service(LeaseServiceServer::new(door.clone()))

@@ -55,7 +55,7 @@ fn code(error: &Error) -> Code {
         | Error::Master(_)
         | Error::RotationStuck(_)
         | Error::ViewUnavailable { .. } => Code::FailedPrecondition,
-        Error::Full => Code::ResourceExhausted,
+        Error::Full | Error::AuditFull => Code::ResourceExhausted,
         Error::Unknown => Code::Unknown,
         Error::Stopping | Error::Locked | Error::Throttled(_) => Code::Unavailable,
         Error::Internal => Code::Internal,

@@ -137,9 +137,13 @@ fn status(error: &Error) -> StatusCode {
         Error::NotAllowed | Error::Forbidden { .. } | Error::Beyond(_) | Error::RecipientForeign => StatusCode::FORBIDDEN,
         Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         // What may be otherwise in a moment: the client tries twice more.
-        Error::Locked | Error::Full | Error::Unknown | Error::Stopping | Error::Master(_) | Error::WrongMaster => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Error::Locked
+        | Error::Full
+        | Error::AuditFull
+        | Error::Unknown
+        | Error::Stopping
+        | Error::Master(_)
+        | Error::WrongMaster => StatusCode::SERVICE_UNAVAILABLE,
         Error::Internal | Error::RotationStuck(_) => StatusCode::INTERNAL_SERVER_ERROR,
         Error::BytesGone(_) => StatusCode::GONE,
         _ => StatusCode::BAD_REQUEST,

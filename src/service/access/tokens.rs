@@ -108,7 +108,7 @@ impl Service {
     /// The caller has no right at all.
     pub fn list_tokens(&self, caller: &Caller) -> Result<Vec<TokenRecord>, Error> {
         self.allow_somewhere(caller, Verb::ALL)?;
-        let all = self.allow(caller, Verb::Admin, Object::Store).is_ok();
+        let all = self.may(caller, Verb::Admin, Object::Store);
         let used = |token: &TokenRecord| {
             let used = self.access.used.get(&token.name).map(|at| *at).or(token.used);
             TokenRecord { used, ..token.clone() }
@@ -123,7 +123,8 @@ impl Service {
     pub async fn revoke_token(self: &Arc<Self>, caller: &Caller, id: RequestId, name: TokenName) -> Result<TokenRecord, Error> {
         let actor = self.allow_somewhere(caller, Verb::ALL)?;
         let owned = self.access.read(|access| access.token(&name).is_some_and(|token| owns(caller, token)));
-        if !owned && self.allow(caller, Verb::Admin, Object::Store).is_err() {
+        if !owned && !self.may(caller, Verb::Admin, Object::Store) {
+            self.audit_refused(caller, Verb::Admin, Object::Store);
             return Err(Error::NotAllowed);
         }
         let digest = self.server_key.digest(&[b"revoke-token", name.as_str().as_bytes()]);

@@ -55,6 +55,18 @@ impl Tables {
             Query::Access => {
                 Rows::Access(self.access.grants.values().cloned().collect(), self.access.tokens.values().cloned().collect())
             }
+            Query::Audit { after, limit } => {
+                let rows = (1..).zip(&self.audit).skip(usize::try_from(*after).unwrap_or(usize::MAX)).take(*limit);
+                Rows::Audit(rows.map(|(n, line)| (n, line.clone())).collect())
+            }
+            Query::Checkpoint(at) => {
+                let last = self.checkpoints.iter().rfind(|checkpoint| at.is_none_or(|at| checkpoint.n <= at));
+                Rows::Checkpoints(last.cloned().into_iter().collect())
+            }
+            Query::Checkpoints { after, limit } => {
+                let rows = self.checkpoints.iter().filter(|checkpoint| checkpoint.n > *after).take(*limit);
+                Rows::Checkpoints(rows.cloned().collect())
+            }
             keys => self.select_keys(keys),
         }
     }

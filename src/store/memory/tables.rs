@@ -5,6 +5,7 @@ use std::convert::Infallible;
 
 use super::access::AccessTables;
 use super::keys::Keys;
+use crate::domain::audit::Checkpoint;
 use crate::domain::command::Command;
 use crate::domain::decision::{Change, DraftUsage, Effect, HEAD_RUN, Reply, Snapshot};
 use crate::domain::document::{DraftMeta, VersionMeta};
@@ -33,6 +34,9 @@ pub(super) struct Tables {
     pub(super) settle_soon: Vec<StateName>,
     pub(super) keys: Keys,
     pub(super) access: AccessTables,
+    /// The rows of the audit: entry n at n - 1.
+    pub(super) audit: Vec<String>,
+    pub(super) checkpoints: Vec<Checkpoint>,
 }
 
 /// Everything under one name.
@@ -47,7 +51,7 @@ pub(super) struct Name {
 impl Tables {
     pub(super) fn head(&self) -> Head {
         let revision = self.events.last().map(|event| event.revision).unwrap_or_default();
-        Head { history: self.history, revision, trimmed: Revision(0), failed: false }
+        Head { history: self.history, revision, audit: self.audit.len() as u64, trimmed: Revision(0), failed: false }
     }
 
     /// Uploads that were under way end with the server that took them.
@@ -177,6 +181,11 @@ impl Transaction for Work<'_> {
                 let (environment, path) = (command.inside().clone(), command.path().cloned());
                 self.tables.events.push(Recorded { revision, environment, path, wall: ctx.wall, event });
             }
+            Change::Record(entry) => {
+                let n = self.tables.audit.len() as u64 + 1;
+                self.tables.audit.push(entry.line(n, ctx.wall));
+            }
+            Change::PutCheckpoint(checkpoint) => self.tables.checkpoints.push(checkpoint),
             Change::Remember => {
                 if let Some((id, digest)) = command.request {
                     let effect = Effect { digest, outcome: reply.clone() };

@@ -2,6 +2,8 @@
 //! so that the WAL starts over. Either alone lets it grow to hundreds of MB or stalls everybody.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct Checkpointer {
     stop: Option<Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
+    paused: Arc<AtomicBool>,
 }
 
 impl Checkpointer {
@@ -36,11 +39,18 @@ impl Checkpointer {
             "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA mmap_size=0; PRAGMA secure_delete=ON;",
         )?;
         let (stop, stopped) = channel();
+        let paused = Arc::new(AtomicBool::new(false));
+        let pausing = Arc::clone(&paused);
         let thread = std::thread::Builder::new()
             .name("checkpointer".to_owned())
-            .spawn(move || run(&connection, &jobs, &stopped))
+            .spawn(move || run(&connection, &jobs, &stopped, &pausing))
             .map_err(|_| rusqlite::Error::InvalidPath(file.to_owned()))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { stop: Some(stop), thread: Some(thread), paused })
+    }
+
+    /// Copies nothing, or goes on: a database that grows would take the room that is kept for something else.
+    pub(super) fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
     }
 
     /// Ends the thread.
@@ -52,12 +62,15 @@ impl Checkpointer {
     }
 }
 
-fn run(connection: &Connection, jobs: &Sender<Job>, stopped: &Receiver<()>) {
+fn run(connection: &Connection, jobs: &Sender<Job>, stopped: &Receiver<()>, paused: &AtomicBool) {
     let mut alarmed = false;
     loop {
         match stopped.recv_timeout(LOOK) {
             Err(RecvTimeoutError::Timeout) => {}
             _ => return,
+        }
+        if paused.load(Ordering::Relaxed) {
+            continue;
         }
         let Ok((frames, copied)) = checkpoint(connection, "NOOP") else { continue };
         if !std::mem::replace(&mut alarmed, frames > ALARM) && alarmed {

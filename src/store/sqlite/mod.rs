@@ -23,6 +23,7 @@ use crate::domain::settings::Limits;
 use crate::domain::{Decide, decide};
 
 mod access;
+mod audit;
 mod checkpoint;
 mod columns;
 mod erase;
@@ -30,6 +31,7 @@ mod gate;
 mod keys;
 mod offline;
 mod open;
+mod reserve;
 mod select;
 mod sidecar;
 mod sweep;
@@ -48,6 +50,8 @@ pub struct Options {
     pub fresh: [u8; 16],
     /// Open a database that is older than its sidecar, with a higher epoch.
     pub accept_rollback: bool,
+    /// Bytes of the disk that are kept for the audit of reads.
+    pub audit_reserve: u64,
     /// How many events are kept for watchers.
     pub keep_events: u64,
     /// The rules: tests hand in mutated ones.
@@ -68,6 +72,7 @@ impl Options {
             limits,
             fresh,
             accept_rollback: false,
+            audit_reserve: 8 << 20,
             keep_events: 1_000_000,
             decide,
             synchronous: Synchronous::Full,
@@ -123,6 +128,7 @@ impl Sqlite {
         let (head, watcher) = watch::channel(Head {
             history: opened.history,
             revision: Revision(opened.revision),
+            audit: opened.audit,
             trimmed: Revision(opened.trimmed),
             failed: false,
         });

@@ -19,10 +19,11 @@ use crate::store::folder::{FolderError, private_folder};
 
 /// `application_id` of our files: "LsHd".
 const APPLICATION: i64 = 0x4c73_4864;
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../../migrations/sqlite/0001_init.sql"),
     include_str!("../../../migrations/sqlite/0002_sealing.sql"),
     include_str!("../../../migrations/sqlite/0003_access.sql"),
+    include_str!("../../../migrations/sqlite/0004_audit.sql"),
 ];
 /// An unclean stop of a database up to this size is followed by a check of its structure.
 const CHECKED: u64 = 256 << 20;
@@ -70,6 +71,8 @@ pub(super) struct Opened {
     pub(super) beat: StoreTime,
     pub(super) revision: u64,
     pub(super) trimmed: u64,
+    /// The last row of the audit.
+    pub(super) audit: u64,
     /// Held as long as the store lives.
     pub(super) lock: File,
 }
@@ -315,8 +318,9 @@ fn load(connection: Connection, file: &Path, lock: File) -> rusqlite::Result<Ope
     let (instance, history, epoch, seq, beat, revision, trimmed) = find
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?)))?;
     drop(find);
+    let audit = super::audit::last(&connection)?;
     let (history, epoch, beat) = (HistoryId(history), Epoch(epoch), StoreTime(beat));
-    Ok(Opened { connection, file: file.to_owned(), history, instance, epoch, seq, beat, revision, trimmed, lock })
+    Ok(Opened { connection, file: file.to_owned(), history, instance, epoch, seq, beat, revision, trimmed, audit, lock })
 }
 
 /// Whether the database is older than its sidecar, or another one, and the caller takes it as it is.

@@ -94,6 +94,9 @@ pub(super) fn select(connection: &Connection, query: &Query, now: StoreTime) -> 
         Query::Documents { environment, which, after, limit } => {
             Rows::Documents(keys::documents(&transaction, environment, *which, after.as_ref(), *limit)?)
         }
+        Query::Audit { after, limit } => super::audit::rows(&transaction, *after, *limit)?,
+        Query::Checkpoint(at) => super::audit::checkpoint(&transaction, *at)?,
+        Query::Checkpoints { after, limit } => super::audit::checkpoints(&transaction, *after, *limit)?,
         Query::Access => access::select(&transaction)?,
         Query::Census(name) => {
             let (documents, values) = keys::census(&transaction, name)?;

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns::{Column, int, json, parse};
-use super::{access, keys};
+use super::{access, audit, keys};
 use crate::domain::command::{Command, Needs};
 use crate::domain::decision::{Change, DraftUsage, Effect, HEAD_RUN, Reply, Snapshot};
 use crate::domain::document::{Content, DraftMeta, VersionMeta};
@@ -21,6 +21,8 @@ pub(super) struct Work<'c> {
     pub(super) connection: &'c Connection,
     pub(super) revision: Revision,
     pub(super) epoch: Epoch,
+    /// The last row of the audit.
+    pub(super) audit: u64,
     /// Events of the transaction, to be published after the commit.
     pub(super) events: Vec<Recorded>,
     /// Locks that an unfrozen environment has to look at.
@@ -32,8 +34,8 @@ pub(super) struct Work<'c> {
 type Sql<T> = rusqlite::Result<T>;
 
 impl<'c> Work<'c> {
-    pub(super) fn new(connection: &'c Connection, revision: Revision, epoch: Epoch) -> Self {
-        Self { connection, revision, epoch, events: Vec::new(), settle_soon: Vec::new(), name: None }
+    pub(super) fn new(connection: &'c Connection, revision: Revision, epoch: Epoch, audit: u64) -> Self {
+        Self { connection, revision, epoch, audit, events: Vec::new(), settle_soon: Vec::new(), name: None }
     }
 
     fn run(&self, sql: &str, params: impl rusqlite::Params) -> Sql<usize> {
@@ -122,6 +124,11 @@ impl Transaction for Work<'_> {
                 let (environment, path) = (command.inside().clone(), command.path().cloned());
                 self.events.push(Recorded { revision: self.revision, environment, path, wall: ctx.wall, event });
             }
+            Change::Record(entry) => {
+                self.audit += 1;
+                audit::append(self.connection, self.audit, &entry.line(self.audit, ctx.wall))?;
+            }
+            Change::PutCheckpoint(checkpoint) => audit::seal(self.connection, &checkpoint)?,
             Change::Remember => {
                 if let Some((id, digest)) = command.request {
                     // An effect older than its memory may still be there: the new one takes its place.

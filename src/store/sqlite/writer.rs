@@ -13,11 +13,13 @@ use super::columns::parse;
 use super::gate::Gate;
 use super::keys;
 use super::open::Opened;
+use super::reserve::Reserve;
 use super::sidecar::{self, Sidecar};
 use super::sweep::{self, Sweeper};
 use super::transaction::{Work, drop_body};
 use super::{Options, engine_error};
-use crate::domain::command::Command;
+use crate::domain::audit::AuditAct;
+use crate::domain::command::{Act, Command, StoreAct};
 use crate::domain::decision::Reply;
 use crate::domain::ids::{BodyId, DataKeyId, Epoch, Revision};
 use crate::domain::names::StateName;
@@ -61,8 +63,8 @@ pub(super) struct Piece {
     pub(super) bytes: Vec<u8>,
 }
 
-/// An answer that waits for the commit.
-type Pending = Box<dyn FnOnce(&Result<(), StoreError>) + Send>;
+/// An answer that waits for the commit. What may be tried once more, with the reserve of the audit, comes back instead.
+type Pending = Box<dyn FnOnce(&Result<(), StoreError>) -> Option<Job> + Send>;
 
 pub(super) struct Writer {
     connection: Connection,
@@ -101,6 +103,12 @@ struct Desk {
     sunk: Option<StoreError>,
     /// Locks that the open transaction looked at: what it found to be due holds only if it commits.
     touched: Vec<StateName>,
+    /// The last row of the audit.
+    audit: u64,
+    /// Room for the audit of reads. While it is given up, nothing else is written.
+    reserve: Reserve,
+    /// The source's reading when making it was last tried.
+    reserved: Duration,
 }
 
 impl Writer {
@@ -114,6 +122,10 @@ impl Writer {
     ) -> rusqlite::Result<Self> {
         let checkpointer = Checkpointer::start(&opened.file, jobs)?;
         let now = clock.read().source;
+        let mut reserve = Reserve::beside(&opened.file, options.audit_reserve);
+        if let Err(error) = reserve.make() {
+            tracing::error!(%error, "no room for the reserve of the audit: nothing is written until there is");
+        }
         let desk = Desk {
             clock,
             limits: options.limits.clone(),
@@ -137,6 +149,9 @@ impl Writer {
             full: false,
             sunk: None,
             touched: Vec::new(),
+            audit: opened.audit,
+            reserve,
+            reserved: now,
         };
         Ok(Self { connection: opened.connection, desk, _lock: opened.lock })
     }
@@ -171,12 +186,14 @@ impl Writer {
     fn batch(&mut self, jobs: Vec<Job>) -> Result<(), StoreError> {
         let Self { connection, desk, .. } = self;
         let beat = desk.clock.read();
+        desk.make_reserve(beat);
+        let mut again = Vec::new();
         let ticks = jobs.iter().any(|job| matches!(job, Job::Tick(_)));
         let asked = jobs.iter().any(|job| matches!(job, Job::Checkpoint(_)));
         let (mut pending, mut waiting): (Vec<Pending>, Vec<Sender<()>>) = (Vec::new(), Vec::new());
         let begun = connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
         desk.sunk = begun.err().map(engine_error);
-        let mut work = Work::new(connection, desk.revision, desk.epoch);
+        let mut work = Work::new(connection, desk.revision, desk.epoch, desk.audit);
         let mut changed = false;
         for job in jobs {
             match job {
@@ -184,37 +201,58 @@ impl Writer {
                     let done = desk.request(&mut work, &command, beat);
                     changed |= done.as_ref().is_ok_and(|done| done.changed);
                     desk.appended += 1;
+                    let spare = (desk.reserve.held() && is_read(&command)).then_some(command);
                     pending.push(Box::new(move |commit| {
-                        let _ = answer.send(commit.clone().and_then(|()| done.map(|done| done.reply)));
+                        let told = commit.clone().and_then(|()| done.map(|done| done.reply));
+                        match spare {
+                            Some(command) if told == Err(StoreError::Full) => return Some(Job::Submit(command, answer)),
+                            _ => drop(answer.send(told)),
+                        }
+                        None
                     }));
                 }
                 Job::Stage(piece, answer) => {
-                    let done = desk.guarded(connection, || stage(connection, &piece, beat.store));
+                    let done = match desk.reserve.held() {
+                        true => desk.guarded(connection, || stage(connection, &piece, beat.store)),
+                        false => Err(StoreError::Full),
+                    };
                     changed |= done.is_ok();
                     pending.push(Box::new(move |commit| {
                         let _ = answer.send(commit.clone().and(done));
+                        None
                     }));
                 }
                 Job::Checkpoint(done) | Job::Tick(done) => waiting.push(done),
                 Job::Close | Job::Abandon => {}
             }
         }
-        if desk.unattended || ticks {
+        if (desk.unattended || ticks) && desk.reserve.held() {
             changed |= desk.settle_due(&mut work, beat, if ticks { usize::MAX } else { BATCH });
         }
-        let (epoch, revision) = (work.epoch, work.revision);
-        let commit = desk.commit(connection, changed || ticks, beat, epoch, revision);
+        let reached = Reached { epoch: work.epoch, revision: work.revision, audit: work.audit };
+        let commit = desk.commit(connection, changed || ticks && desk.reserve.held(), beat, reached);
         desk.settle_again(commit.is_err(), beat);
-        pending.into_iter().for_each(|answer| answer(&commit));
+        again.extend(pending.into_iter().filter_map(|answer| answer(&commit)));
         if asked && let Err(error) = copy_the_rest(connection, &desk.gate) {
             tracing::warn!(%error, "a checkpoint failed; it is tried again");
         }
         drop(waiting);
         match commit {
             Err(StoreError::Unknown) => Err(StoreError::Unknown),
-            _ => Ok(()),
+            _ if again.is_empty() => Ok(()),
+            _ => {
+                desk.give_up_reserve(beat);
+                self.batch(again)
+            }
         }
     }
+}
+
+/// How far the store has come with a transaction.
+struct Reached {
+    epoch: Epoch,
+    revision: Revision,
+    audit: u64,
 }
 
 impl Desk {
@@ -226,11 +264,34 @@ impl Desk {
         }
     }
 
+    /// The disk is full, and opened secrets are to be read: from now on there is room for the rows about that, and for nothing else.
+    fn give_up_reserve(&mut self, beat: Beat) {
+        self.reserve.give_up();
+        self.checkpointer.pause(true);
+        self.reserved = beat.source;
+        tracing::error!("the disk is full: the reserve of the audit is given up, so that reads of secrets can still be recorded");
+    }
+
+    /// Tries once a second to have the reserve again.
+    fn make_reserve(&mut self, beat: Beat) {
+        if self.reserve.held() || beat.source.saturating_sub(self.reserved) < TIDY {
+            return;
+        }
+        self.reserved = beat.source;
+        if self.reserve.make().is_ok() {
+            self.checkpointer.pause(false);
+            tracing::warn!("there is room on the disk again, and the reserve of the audit is kept");
+        }
+    }
+
     /// One request in its savepoint: a failure sinks it, not the batch.
     fn request(&mut self, work: &mut Work<'_>, command: &Command, beat: Beat) -> Result<Done, StoreError> {
+        if !self.reserve.held() && !is_audit(command) {
+            return Err(StoreError::Full);
+        }
         let connection = work.connection;
         let run = |sql: &str| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
-        let before = (work.revision, work.epoch);
+        let before = (work.revision, work.epoch, work.audit);
         let (wall, limits, decide) = (self.clock.wall(), self.limits.clone(), self.decide);
         let ctx = Context { now: beat.store, wall, epoch: work.epoch, limits: &limits };
         let done = self.guarded(connection, || {
@@ -253,7 +314,7 @@ impl Desk {
                 }
             }
             Err(_) => {
-                (work.revision, work.epoch) = before;
+                (work.revision, work.epoch, work.audit) = before;
                 work.settle_soon.clear();
             }
         }
@@ -296,19 +357,15 @@ impl Desk {
     }
 
     /// Commits what changed, and store time when it has stood still for long enough. [`StoreError::Unknown`] is final.
-    fn commit(
-        &mut self,
-        connection: &Connection,
-        changed: bool,
-        beat: Beat,
-        epoch: Epoch,
-        revision: Revision,
-    ) -> Result<(), StoreError> {
+    fn commit(&mut self, connection: &Connection, changed: bool, beat: Beat, reached: Reached) -> Result<(), StoreError> {
         if let Some(sunk) = self.sunk.take() {
             return Err(sunk);
         }
+        let Reached { epoch, revision, audit } = reached;
+        // What is committed with the reserve given up is not to be taken for time in which holders could have renewed.
+        let starving = !self.reserve.held();
         let deadlines = self.due.next().is_some();
-        let late = deadlines && beat.source.saturating_sub(self.committed) >= BEAT;
+        let late = !starving && deadlines && beat.source.saturating_sub(self.committed) >= BEAT;
         if !(changed || late) {
             connection.execute_batch("ROLLBACK").map_err(engine_error)?;
             if !deadlines {
@@ -317,10 +374,14 @@ impl Desk {
             return Ok(());
         }
         let sql = "UPDATE server SET seq = ?1, beat = ?2, revision = ?3, epoch = ?4 WHERE id = 1";
-        let update = connection
-            .prepare_cached(sql)
-            .and_then(|mut update| update.execute(params![self.seq + 1, beat.store.0, revision.0, epoch.0]))
-            .and_then(|_| if self.full { probe(connection, beat.store) } else { Ok(()) });
+        let update = match starving {
+            // A page less for each read that the reserve has room for.
+            true => Ok(()),
+            false => connection
+                .prepare_cached(sql)
+                .and_then(|mut update| update.execute(params![self.seq + 1, beat.store.0, revision.0, epoch.0]))
+                .and_then(|_| if self.full { probe(connection, beat.store) } else { Ok(()) }),
+        };
         // What failed before COMMIT was asked for has certainly not happened.
         let known = update.is_err();
         if let Err(error) = update.and_then(|_| connection.prepare_cached("COMMIT")?.execute([])) {
@@ -330,21 +391,27 @@ impl Desk {
             let back = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
             return Err(if back && (known || error == StoreError::Full) { error } else { StoreError::Unknown });
         }
+        if (self.revision, self.audit) != (revision, audit) {
+            (self.revision, self.audit) = (revision, audit);
+            self.head.send_modify(|head| (head.revision, head.audit) = (revision, audit));
+        }
+        if starving {
+            return Ok(());
+        }
         (self.seq, self.committed, self.epoch) = (self.seq + 1, beat.source, epoch);
         if std::mem::take(&mut self.full) {
             // If this fails, the sweeper takes it for an upload that never ended, which it is.
             let _ = drop_body(connection, PROBE);
         }
         self.clock.beat(beat);
-        if self.revision != revision {
-            self.revision = revision;
-            self.head.send_modify(|head| head.revision = revision);
-        }
         Ok(())
     }
 
     /// Once a second: the sidecar follows the commits, and what has outlived its time is swept in small steps.
     fn tidy(&mut self, connection: &Connection) {
+        if !self.reserve.held() {
+            return;
+        }
         // What is swept is gone for good, so only time that has been committed counts.
         let (source, now) = (self.clock.read().source, self.clock.last());
         // As many ids are looked at as come in, or more, or they would pile up under load.
@@ -427,6 +494,16 @@ fn stage(connection: &Connection, piece: &Piece, now: StoreTime) -> rusqlite::Re
         .prepare_cached("INSERT OR REPLACE INTO chunk (body, n, bytes) VALUES (?1, ?2, ?3)")?
         .execute(params![body.0, n, bytes])?;
     Ok(())
+}
+
+/// Whether a command says that opened secrets are about to be read.
+fn is_read(command: &Command) -> bool {
+    matches!(&command.act, Act::Store(act) if matches!(**act, StoreAct::Audit(AuditAct::Read(_))))
+}
+
+/// Whether a command may be committed from the reserve: such a read, or a seal on what was recorded.
+fn is_audit(command: &Command) -> bool {
+    matches!(&command.act, Act::Store(act) if matches!(**act, StoreAct::Audit(AuditAct::Read(_) | AuditAct::Checkpoint(_))))
 }
 
 /// A body that only shows that there is room.

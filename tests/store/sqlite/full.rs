@@ -1,9 +1,11 @@
 //! Disks that are full, and folders and files that cannot be written.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::Command as Process;
 use std::time::Duration;
 
+use leasehold::domain::audit::{AuditAct, Checkpoint, Deed, Entry};
+use leasehold::domain::command::{Act, Command, StoreAct};
 use leasehold::domain::ids::{BodyId, DataKeyId};
 use leasehold::store::sqlite::{OpenError, Options};
 use leasehold::store::{Query, StoreError};
@@ -132,7 +134,7 @@ fn folder_without_room_for_a_database_is_refused() {
     std::fs::remove_file(folder.join("ballast")).unwrap();
     let error = refusal(&options(&folder));
     assert!(error.to_string().contains("check"), "64 KiB are too few: {error}");
-    assert!(Command::new("mount").args(["-o", "remount,size=8m"]).arg(&folder).status().unwrap().success());
+    assert!(Process::new("mount").args(["-o", "remount,size=8m"]).arg(&folder).status().unwrap().success());
     on(&folder).with("dev").lease("dev/app", "s");
 }
 
@@ -141,7 +143,7 @@ fn read_only_folder_is_refused() {
     let test = "sqlite::full::read_only_folder_is_refused";
     let Some(folder) = inside(test, "mount -t tmpfs tmpfs \"$FOLDER\"") else { return };
     on(&folder).with("dev").lease("dev/app", "s");
-    assert!(Command::new("mount").args(["-o", "remount,ro"]).arg(&folder).status().unwrap().success());
+    assert!(Process::new("mount").args(["-o", "remount,ro"]).arg(&folder).status().unwrap().success());
     let error = refusal(&options(&folder));
     assert!(matches!(error, OpenError::Folder { .. }), "{error}");
     assert!(matches!(refusal(&options(&folder.join("new"))), OpenError::Folder { .. }));
@@ -156,7 +158,7 @@ fn read_only_file_is_refused() {
     drop(rig);
     let file = database(&folder);
     let mount = |options: &str| {
-        let mut command = Command::new("mount");
+        let mut command = Process::new("mount");
         command.args(["-o", options]).args(options.starts_with("bind").then_some(&file)).arg(&file);
         assert!(command.status().unwrap().success());
     };
@@ -193,4 +195,69 @@ fn disk_that_fills_in_the_middle_of_a_batch_sinks_all_of_it_and_no_more() {
     }
     rig.renew("dev/app", "s", token);
     assert_eq!(rig.chunk(BodyId([1; 16]), 0), None);
+}
+
+#[test]
+fn reads_are_recorded_on_a_full_disk_from_the_reserve_or_refused() {
+    let test = "sqlite::full::reads_are_recorded_on_a_full_disk_from_the_reserve_or_refused";
+    let Some(folder) = inside(test, "mount -t tmpfs -o size=8m tmpfs \"$FOLDER\"") else { return };
+    let reserve = || std::fs::metadata(folder.join("audit.reserve")).map_or(0, |about| about.len());
+    let rig = on_with(clock(), Options { audit_reserve: 1 << 20, ..options(&folder) }).with("dev");
+    let token = rig.lease("dev/app", "s");
+    ballast(&folder);
+    fill(&rig, token);
+    exhaust(&rig, &folder);
+    let (rows, before) = (audit(&rig), remaining(&rig));
+    assert_eq!(reserve(), 1 << 20, "writes that find no room do not touch it");
+    // Refusals have no part of it: who is refused could use it up.
+    assert_eq!(rig.try_submit(audits(AuditAct::Record(vec![Entry::new(Deed::Denied, "dev/app")]))), Err(StoreError::Full));
+    assert_eq!(reserve(), 1 << 20);
+    let read = || rig.try_submit(audits(AuditAct::Read(Box::new(Entry::new(Deed::Read, "dev/app")))));
+    let mut recorded = 0;
+    let refused = loop {
+        match read() {
+            Ok(reply) => drop(reply.unwrap()),
+            Err(error) => break error,
+        }
+        recorded += 1;
+        assert_eq!((audit(&rig), reserve()), (rows + recorded, 0), "it is there before anything leaves");
+        if recorded % 50 == 1 {
+            // Nothing else finds room in what is given up, and time that nobody could renew in does not count.
+            rig.engine().clock().advance(Duration::from_millis(10));
+            rig.engine().tick();
+            assert!(matches!(rig.try_submit(renew("dev/app", "s", token)), Err(StoreError::Full)));
+            assert!(matches!(rig.try_submit(acquire("dev/other", "s", false)), Err(StoreError::Full)));
+            rig.try_submit(audits(AuditAct::Checkpoint(Checkpoint { n: rows + recorded, text: "sealed".to_owned() })))
+                .unwrap()
+                .unwrap();
+        }
+    };
+    assert_eq!(refused, StoreError::Full, "what cannot be recorded is not read");
+    assert!(recorded >= 200, "the reserve is good for {recorded} reads");
+    assert_eq!(audit(&rig), rows + recorded, "a refused one left nothing");
+    rig.engine().clock().advance(Duration::from_secs(300));
+    assert!(read().is_err());
+    assert!(before - remaining(&rig) <= Duration::from_secs(2), "five minutes with nothing but reads count for two seconds");
+    std::fs::remove_file(folder.join("ballast")).unwrap();
+    rig.engine().clock().advance(Duration::from_secs(1));
+    rig.renew("dev/app", "s", token);
+    assert_eq!(reserve(), 1 << 20, "it is there again");
+    read().unwrap().unwrap();
+    assert_eq!((audit(&rig), reserve()), (rows + recorded + 1, 1 << 20));
+    drop(rig);
+    let rig = on(&folder);
+    assert_eq!(audit(&rig), rows + recorded + 1);
+    println!("{recorded} reads were recorded on 1 MiB");
+}
+
+fn audits(act: AuditAct) -> Command {
+    crate::commands::command(Act::Store(Box::new(StoreAct::Audit(act))))
+}
+
+/// How many rows the audit has.
+fn audit(rig: &Rig<OnDisk>) -> u64 {
+    match rig.select(Query::Audit { after: 0, limit: usize::MAX }) {
+        leasehold::store::Rows::Audit(rows) => rows.len() as u64,
+        other => panic!("{other:?}"),
+    }
 }

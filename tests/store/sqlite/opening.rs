@@ -12,15 +12,17 @@ use crate::engines::{clock, folder, options};
 
 /// No migration has been released yet. Until the first release this hash follows the file; from then on neither ever changes: a change
 /// of the schema is a new migration.
-const MIGRATIONS: [(&str, &str); 3] = [
+const MIGRATIONS: [(&str, &str); 4] = [
     ("0001_init.sql", include_str!("../../../migrations/sqlite/0001_init.sql")),
     ("0002_sealing.sql", include_str!("../../../migrations/sqlite/0002_sealing.sql")),
     ("0003_access.sql", include_str!("../../../migrations/sqlite/0003_access.sql")),
+    ("0004_audit.sql", include_str!("../../../migrations/sqlite/0004_audit.sql")),
 ];
-const FROZEN: [&str; 3] = [
+const FROZEN: [&str; 4] = [
     "bb8a171e3d4e3399faa6ea2a22cc9d4e82c56c4a47abd69c6aac35a4c2c0c93b",
     "1605bdf2ffdda7cc594e1498328f69113f9e2599cf6f1ded77b2174f38cc2208",
     "fe8817404501da9c58f013c9ea0b8b727712063e31ecddac05c13e26bfa2f304",
+    "3cfb3a02db3c3d9c2a0bcc2b17cdb09f3358977b394c1b268d0e259302280c0d",
 ];
 
 #[test]
@@ -44,7 +46,7 @@ fn settings_are_in_the_file() {
     assert_eq!(read("journal_mode"), Text("wal".to_owned()));
     assert_eq!(read("page_size"), Integer(4096));
     assert_eq!(read("application_id"), Integer(0x4c73_4864));
-    assert_eq!(read("user_version"), Integer(2));
+    assert_eq!(read("user_version"), Integer(MIGRATIONS.len() as i64));
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
