@@ -8,6 +8,8 @@
 //! - `put`: write one Terraform state as a new version under a lease.
 //!
 //! `cargo bench` runs all; `cargo bench -- lock handoff` some; `LEASEHOLD_BENCH_SECONDS` sets the length of a run (3).
+//! `cargo bench -- guarded` compares lock cycles over TLS with those of another build without it, `LEASEHOLD_BENCH_BEFORE`, in pairs: what
+//! TLS costs, and if that is a build from before access and audit, what they cost as well. Without one it is this build on both sides.
 //! `cargo bench -- slow` adds 5 ms to every fsync (a preloaded shim; needs gcc) and prints how far group commit carries.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark stops where it fails, and prints")]
 #![allow(clippy::disallowed_methods, reason = "it measures time and reads its own settings")]
@@ -81,10 +83,36 @@ fn main() {
             }
         }
         drop(server);
+        if wants("guarded") {
+            guarded(length).await;
+        }
         if wants("slow") {
             slow(length).await;
         }
     });
+}
+
+/// Lock cycles over TLS against those of another build without it: pairs in turn, and the median of their ratios.
+async fn guarded(length: Duration) {
+    /// Pairs.
+    const ROUNDS: usize = 7;
+    let before = std::env::var_os("LEASEHOLD_BENCH_BEFORE").map(std::path::PathBuf::from);
+    let plain = match &before {
+        Some(program) => Server::of_another_build(program).await,
+        None => Server::start(None).await,
+    };
+    let guarded = Server::with_tls().await;
+    let (p50, p99) = guarded.fdatasync();
+    println!("fdatasync overwrite=4096 p50_us={p50} p99_us={p99}");
+    let mut ratios = Vec::new();
+    for _ in 0..ROUNDS {
+        let without = run(&plain, Op::Lock, 64, length).await;
+        ratios.push(run(&guarded, Op::Lock, 64, length).await / without);
+    }
+    ratios.sort_unstable_by(f64::total_cmp);
+    let what = before.map_or("this build without TLS", |_| "the other build without TLS");
+    let (lowest, median, highest) = (ratios[0], ratios[ROUNDS / 2], ratios[ROUNDS - 1]);
+    println!("guarded lock clients=64: {median:.2} of {what} (median of {ROUNDS} pairs, {lowest:.2} to {highest:.2})");
 }
 
 /// With 5 ms more in every fsync, one client against 64: what group commit gives.

@@ -2,13 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 /// Connections that the clients share, as with the peers.
 const CONNECTIONS: usize = 8;
@@ -28,8 +28,22 @@ impl Server {
         Self::start_with(shim, "", None).await
     }
 
+    /// Another build's server, without TLS.
+    pub(super) async fn of_another_build(program: &Path) -> Self {
+        Self::start_any(program, None, "", None, false).await
+    }
+
+    /// With TLS, which its clients speak.
+    pub(super) async fn with_tls() -> Self {
+        Self::start_any(Path::new(env!("CARGO_BIN_EXE_leasehold")), None, "", None, true).await
+    }
+
     /// The same with settings of its own, and perhaps few descriptors.
     pub(super) async fn start_with(shim: Option<&Path>, settings: &str, descriptors: Option<u32>) -> Self {
+        Self::start_any(Path::new(env!("CARGO_BIN_EXE_leasehold")), shim, settings, descriptors, false).await
+    }
+
+    async fn start_any(program: &Path, shim: Option<&Path>, settings: &str, descriptors: Option<u32>, tls: bool) -> Self {
         // On a disk, not in memory: durable rates are what is measured.
         let folder = tempfile::Builder::new()
             .prefix("leasehold-bench")
@@ -39,9 +53,10 @@ impl Server {
         std::fs::write(&file, settings).unwrap();
         let mut command = Command::new("sh");
         let first = descriptors.map_or(String::new(), |most| format!("ulimit -n {most}; "));
-        command.args(["-c", &format!("{first}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_leasehold")]);
+        command.args(["-c", &format!("{first}exec \"$0\" \"$@\"")]).arg(program);
         command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path().join("data"));
         command.arg("--config").arg(file);
+        let authority = tls.then(|| certify(folder.path(), &mut command));
         let count = shim.map(|shim| {
             let count = folder.path().join("syncs");
             command.env("LD_PRELOAD", shim).env("SYNC_US", "5000").env("SYNC_COUNT", &count);
@@ -55,7 +70,12 @@ impl Server {
         let token = exports.lines().find_map(|line| line.strip_prefix("export LEASEHOLD_TOKEN=")).unwrap().to_owned();
         let mut channels = Vec::new();
         for _ in 0..CONNECTIONS {
-            let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap().tcp_nodelay(true);
+            let scheme = if tls { "https" } else { "http" };
+            let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).unwrap().tcp_nodelay(true);
+            if let Some(authority) = &authority {
+                let trusted = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority));
+                endpoint = endpoint.tls_config(trusted).unwrap();
+            }
             channels.push(endpoint.connect().await.unwrap());
         }
         Self { child, folder, address, token, channels, count }
@@ -98,6 +118,17 @@ impl Server {
         took.sort_unstable();
         (took[took.len() / 2], took[took.len() * 99 / 100])
     }
+}
+
+/// A certificate for loopback that signs itself, for the server that is about to start; returns it for its clients.
+fn certify(folder: &Path, command: &mut Command) -> String {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    let mut private = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&key).unwrap();
+    private.write_all(made.signing_key.serialize_pem().as_bytes()).unwrap();
+    command.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key);
+    made.cert.pem()
 }
 
 impl Drop for Server {

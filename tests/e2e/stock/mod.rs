@@ -17,6 +17,7 @@ mod configuration;
 mod encrypted;
 mod force_unlock;
 mod gate;
+mod identity;
 mod large;
 mod locking;
 mod mistakes;
