@@ -70,6 +70,7 @@ impl Service {
         let events = self.hub.subscribe(&state);
         let act = Act::Lock(state.clone(), LockAct::Acquire(acquire.clone()));
         let reply = self.submit(actor.clone(), Some((id, digest)), act).await?;
+        self.end_if_revoked(&actor.principal).await?;
         let (told, receiver) = mpsc::channel(8);
         let mut stream = Stream { service: Arc::clone(self), actor, state, acquire, events, told };
         let first = match reply {

@@ -139,7 +139,9 @@ impl Service {
         let actor = self.allow(caller, Verb::LeaseExclusive, Object::State(&state))?;
         let digest = self.digest(&state, &[b"reacquire", session.as_str().as_bytes(), &old.0.to_be_bytes()]).await?;
         let act = Act::Lock(state.clone(), LockAct::Reacquire { session: session.clone(), old });
-        match self.submit(actor, Some((id, digest)), act).await? {
+        let reply = self.submit(actor.clone(), Some((id, digest)), act).await?;
+        self.end_if_revoked(&actor.principal).await?;
+        match reply {
             Reply::Held(grant) => self.granted(&state, &session, grant).await,
             _ => Err(Error::internal("a reacquire answered otherwise")),
         }
@@ -156,7 +158,9 @@ impl Service {
         }
         let digest = self.digest(&state, &[b"break", format!("{act:?}").as_bytes()]).await?;
         let session = act.take.as_ref().map(|take| take.session.clone());
-        match self.submit(actor, Some((id, digest)), Act::Lock(state.clone(), LockAct::Break(act))).await? {
+        let reply = self.submit(actor.clone(), Some((id, digest)), Act::Lock(state.clone(), LockAct::Break(act))).await?;
+        self.end_if_revoked(&actor.principal).await?;
+        match reply {
             Reply::Broken { broken, then } => match (then.map(|then| *then), session) {
                 (Some(Reply::Held(grant)), Some(session)) => {
                     Ok(Broken { broken, granted: Some(self.granted(&state, &session, grant).await?), queued: None })

@@ -303,7 +303,11 @@ impl Service {
             once: true,
         };
         let act = Act::Lock(ask.state.clone(), LockAct::Acquire(acquire));
-        match self.submit(actor.clone(), None, act).await {
+        let reply = self.submit(actor.clone(), None, act).await;
+        if reply.is_ok() {
+            self.end_if_revoked(&actor.principal).await?;
+        }
+        match reply {
             Ok(Reply::Held(grant)) => {
                 self.waiting.forget(&ask, &actor.principal);
                 Ok(Asked::Done(Locked::Held(Lease::new(self, actor, ask, grant))))

@@ -162,16 +162,19 @@ impl Access {
     }
 
     /// Whether all rights of a principal that once had some were taken away: what it holds is to be taken from it. A token that merely
-    /// expired keeps its leases; one that was revoked does not, nor does one that it made; others when nothing is granted to them any more.
+    /// expired keeps its leases; one that was revoked does not, nor does one that it made; others when nothing is granted to them any more,
+    /// nor do tokens that they made.
     #[must_use]
     pub fn revoked(&self, principal: &Principal) -> bool {
-        if ["oidc:", "cert:"].iter().any(|kind| principal.as_str().starts_with(kind)) {
-            return self.granted(principal).next().is_none();
-        }
-        let name = principal.as_str().strip_prefix("token:").and_then(|name| name.parse().ok());
-        let mut next = name.map(Maker::Token);
+        let vouched = ["oidc:", "cert:"].iter().any(|kind| principal.as_str().starts_with(kind));
+        let token = || principal.as_str().strip_prefix("token:").and_then(|name| name.parse().ok()).map(Maker::Token);
+        let mut next = if vouched { Some(Maker::Principal(principal.clone())) } else { token() };
         for _ in 0..=DEEPEST {
-            let Some(Maker::Token(name)) = next else { return false };
+            let name = match next {
+                Some(Maker::Token(name)) => name,
+                Some(Maker::Principal(principal)) => return self.granted(&principal).next().is_none(),
+                Some(Maker::Init) | None => return false,
+            };
             let Some(token) = self.tokens.get(&name) else { return false };
             if token.revoked.is_some() {
                 return true;

@@ -67,6 +67,22 @@ fn token_never_has_more_than_its_maker_has_now() {
 }
 
 #[test]
+fn tokens_of_a_principal_are_revoked_with_its_last_grant() {
+    let host: Principal = "cert:dns:runner.example.org".parse().unwrap();
+    let tokens = vec![
+        token("of-host", Maker::Principal(host.clone()), &[scope("pipeline", "prod/**")]),
+        token("of-that", made_by("of-host"), &[scope("pipeline", "prod/**")]),
+    ];
+    let mut access = Access::new(vec![grant(1, host.as_str(), scope("pipeline", "prod/**"))], tokens);
+    let all = [host, "token:of-host".parse().unwrap(), "token:of-that".parse().unwrap()];
+    assert!(all.iter().all(|principal| !access.revoked(principal)));
+    access.drop_grant(GrantId([1; 16]));
+    for principal in &all {
+        assert!(access.revoked(principal), "{principal}");
+    }
+}
+
+#[test]
 fn token_is_recognised_by_its_hash_while_it_lives() {
     let record = TokenRecord { expires: Some(WallTime(2_000)), ..token("ci", Maker::Init, &[scope("reader", "**")]) };
     let mut access = Access::new(vec![], vec![record.clone()]);

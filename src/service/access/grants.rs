@@ -49,11 +49,15 @@ impl Service {
             return Err(Error::Argument { what: "there are 10,000 grants already", next });
         }
         let digest = self.server_key.digest(&[b"grant", to.as_str().as_bytes(), scope.to_string().as_bytes()]);
-        let grant = Grant { id: GrantId(random::bytes16()?), to, scope, by: actor.principal.clone(), made: self.now() };
+        let fresh = GrantId(random::bytes16()?);
+        let grant = Grant { id: fresh, to, scope, by: actor.principal.clone(), made: self.now() };
         let _alone = self.access.changing.lock().await;
         match self.access_act(actor, Some((id, digest)), AccessAct::Grant(grant)).await? {
             Reply::Grant(grant) => {
-                self.access.change(|access| access.put_grant((*grant).clone()));
+                // An earlier answer, told again, is of a grant that may have been taken back since.
+                if grant.id == fresh {
+                    self.access.change(|access| access.put_grant((*grant).clone()));
+                }
                 Ok(*grant)
             }
             _ => Err(Error::internal("a grant answered otherwise")),

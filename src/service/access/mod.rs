@@ -160,7 +160,20 @@ impl Service {
         self.submit(actor, request, Act::Store(Box::new(StoreAct::Access(act)))).await
     }
 
-    /// Breaks the leases of principals that were revoked.
+    /// Takes back what a principal was granted while it was being revoked: its rights were looked at before, and its leases broken before
+    /// this one was there.
+    ///
+    /// # Errors
+    /// It was revoked.
+    pub(super) async fn end_if_revoked(&self, principal: &Principal) -> Result<(), Error> {
+        if !self.is_revoked(principal) {
+            return Ok(());
+        }
+        self.break_revoked().await?;
+        Err(Error::NotAllowed)
+    }
+
+    /// Breaks the leases of principals that were revoked, and takes them out of the queues.
     async fn break_revoked(&self) -> Result<(), Error> {
         /// Locks read at once.
         const PAGE: usize = 1000;
@@ -172,22 +185,38 @@ impl Service {
                 return Err(Error::internal("locks answered with other rows"));
             };
             for row in &rows {
+                // First, or one of them is served when a lease is broken.
+                self.cancel_revoked(row.state()).await?;
                 let lock = row.lock.clone().seen_at(now);
                 for holder in lock.holders.iter().filter(|holder| self.is_revoked(&holder.principal)) {
                     let reason = format!("{} was revoked", holder.principal);
                     let reason = reason.parse().or_else(|_| "its principal was revoked".parse())?;
                     let act = Break { token: Some(holder.token), reason, now: false, forced: false, take: None };
-                    match self.submit(Actor::server(), None, Act::Lock(row.state(), LockAct::Break(act))).await {
-                        // It ended in the meantime.
-                        Ok(_) | Err(Error::Refused(_)) => {}
-                        Err(error) => return Err(error),
-                    }
+                    self.end(row.state(), LockAct::Break(act)).await?;
                 }
             }
             if rows.len() < PAGE {
                 return Ok(());
             }
             after = rows.last().map(LockRow::state);
+        }
+    }
+
+    async fn cancel_revoked(&self, state: StateName) -> Result<(), Error> {
+        let Rows::Tickets(tickets, _) = self.store.select(Query::Tickets(state.clone())).await? else {
+            return Err(Error::internal("tickets answered with other rows"));
+        };
+        for ticket in tickets.into_iter().filter(|ticket| self.is_revoked(&ticket.principal)) {
+            self.end(state.clone(), LockAct::Cancel { ticket: Some(ticket.id), session: None }).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends a lease or a ticket, unless it has ended in the meantime.
+    async fn end(&self, state: StateName, act: LockAct) -> Result<(), Error> {
+        match self.submit(Actor::server(), None, Act::Lock(state, act)).await {
+            Ok(_) | Err(Error::Refused(_)) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

@@ -65,7 +65,8 @@ impl Service {
             maker,
             scopes: new.scopes,
             made,
-            expires: life.map(later),
+            // Not beyond its maker's: one that was exchanged is forgotten some time after its end, and its name may mean another then.
+            expires: [life.map(later), self.ends(caller)].into_iter().flatten().min(),
             revoked: None,
             used: None,
             exchanged,
@@ -156,6 +157,12 @@ impl Service {
             Credential::Token(name) => Maker::Token(name.clone()),
             Credential::Principal(principal) => Maker::Principal(principal.clone()),
         })
+    }
+
+    /// When the token that a caller shows expires.
+    fn ends(&self, caller: &Caller) -> Option<WallTime> {
+        let Some(Credential::Token(name)) = caller.credential() else { return None };
+        self.access.read(|access| access.token(name).and_then(|token| token.expires))
     }
 
     async fn keep_token(
