@@ -51,7 +51,8 @@ impl Connection {
     /// The client. Must be called within a tokio runtime.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let token = self.token.read()?.map(ApiToken::parse).transpose().map_err(usage)?;
-        let ca = self.ca_file.as_deref().map(|path| read(path, "CA file", "check --ca-file and LEASEHOLD_CA_FILE")).transpose()?;
+        let ca =
+            self.ca_file.as_deref().map(|path| read(path, "CA file", "check --ca-file and LEASEHOLD_CA_FILE")).transpose()?;
         let certificate = match &self.certificate {
             None => None,
             Some((certificate, key)) => Some(ClientCertificate {

@@ -7,7 +7,9 @@ use std::process::{Child, Command, Output, Stdio};
 pub(crate) fn leasehold(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leasehold"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for name in ["SERVER", "TOKEN", "TOKEN_FILE", "CA_FILE", "CLIENT_CERT_FILE", "CLIENT_KEY_FILE", "STATE", "SESSION", "FENCE", "LOG"] {
+    for name in
+        ["SERVER", "TOKEN", "TOKEN_FILE", "CA_FILE", "CLIENT_CERT_FILE", "CLIENT_KEY_FILE", "STATE", "SESSION", "FENCE", "LOG"]
+    {
         command.env_remove(format!("LEASEHOLD_{name}"));
     }
     for name in ["USERNAME", "PASSWORD", "CLIENT_CA_CERTIFICATE_PEM", "CLIENT_CERTIFICATE_PEM", "CLIENT_PRIVATE_KEY_PEM"] {

@@ -106,7 +106,8 @@ fn settings_of_client_certificates_without_their_other_half_are_refused() {
     for (take, missing) in [("tls_cert", ""), ("tls_client_ca", "tls_client = \"optional\"")] {
         let server = Server::stopped("");
         let settings = authority.settings(&server, missing);
-        let settings: String = settings.lines().filter(|line| !line.starts_with(&format!("{take} "))).map(|l| format!("{l}\n")).collect();
+        let settings: String =
+            settings.lines().filter(|line| !line.starts_with(&format!("{take} "))).map(|l| format!("{l}\n")).collect();
         server.set(&settings);
         let mut command = crate::process::leasehold(&["serve", "--listen", "127.0.0.1:0", "--config"]);
         let ended = end(command.arg(server.file("config.toml")).arg("--data-dir").arg(server.data()));
