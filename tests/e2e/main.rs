@@ -14,6 +14,7 @@ mod keys;
 mod killed_server;
 mod locked;
 mod memory;
+mod oidc;
 #[allow(dead_code, reason = "shared with the tests of the command line, which use more of it")]
 #[path = "../cli/process.rs"]
 mod process;

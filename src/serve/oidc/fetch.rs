@@ -1,7 +1,7 @@
 //! Reads the keys of an issuer, from its URL or from a file: bounded in time and size, without redirects.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,15 +30,17 @@ pub(super) const MOST: usize = 256 << 10;
 /// Where the keys are, and how to get there.
 pub(super) struct Fetch(Way);
 
+type Https = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
 enum Way {
-    Url(Uri, Client<HttpsConnector<HttpConnector>, Empty<Bytes>>),
-    File(std::path::PathBuf),
+    Url(Uri, Box<Https>),
+    File(PathBuf),
 }
 
 impl Fetch {
     pub(super) fn open(binding: &Binding) -> Result<Self, BindingError> {
         match &binding.keys {
-            Place::Url(url) => Ok(Self(Way::Url(url.clone(), client(binding, url)?))),
+            Place::Url(url) => Ok(Self(Way::Url(url.clone(), Box::new(client(binding, url)?)))),
             Place::File(file) => {
                 let failed = |cause| BindingError::File { name: binding.name.clone(), file: file.clone(), cause };
                 read_file(file).and_then(|json| KeySet::parse(&json)).map_err(failed)?;
@@ -68,7 +70,7 @@ impl Fetch {
     }
 }
 
-async fn get(client: &Client<HttpsConnector<HttpConnector>, Empty<Bytes>>, url: &Uri) -> Result<Bytes, KeysProblem> {
+async fn get(client: &Https, url: &Uri) -> Result<Bytes, KeysProblem> {
     let request = Request::get(url.clone())
         .header(USER_AGENT, concat!("leasehold/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT_ENCODING, "identity")
@@ -98,7 +100,7 @@ fn read_file(file: &Path) -> Result<Vec<u8>, KeysProblem> {
 }
 
 /// A client that follows no redirects, keeps no connections and, for an https URL, knows no other scheme.
-fn client(binding: &Binding, url: &Uri) -> Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>, BindingError> {
+fn client(binding: &Binding, url: &Uri) -> Result<Https, BindingError> {
     let https = url.scheme_str() == Some("https");
     let mut roots = RootCertStore::empty();
     if https {

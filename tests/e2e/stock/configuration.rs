@@ -1,9 +1,10 @@
 //! The ways in which a backend can be configured.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::seen::{current, document, holders};
 use super::work::{Tool, Work, address};
+use crate::oidc::{self, Issuer};
 use crate::rig::{Server, TIGHT};
 use crate::tls::Authority;
 
@@ -13,6 +14,7 @@ with_each_tool!(
     state_without_a_lock_address_is_written_without_a_lock,
     tls_works_in_both_versions_of_http,
     tls_works_with_the_certificate_of_a_client,
+    token_of_an_issuer_is_a_password,
 );
 
 const STATE: &str = "dev/app";
@@ -139,4 +141,14 @@ fn tls_works_with_the_certificate_of_a_client(tool: &Tool) {
     work.ok(&["apply", "-auto-approve"]);
     let written: Value = serde_json::from_str(&work.ok(&["state", "pull"])).unwrap();
     assert_eq!(written["serial"], 1);
+}
+
+fn token_of_an_issuer_is_a_password(tool: &Tool) {
+    let issuer = Issuer::start();
+    let server = oidc::start(&issuer);
+    let work = Work::bare(tool, &block("")).with_backend(&address(&server, STATE), &issuer.token(&json!({"aud": "elsewhere"})));
+    assert!(work.fails(&["init"]).contains("requires auth"));
+    let work = work.set("TF_HTTP_PASSWORD", &issuer.token(&json!({})));
+    work.ok(&["init", "-reconfigure"]);
+    works(&server, &work);
 }

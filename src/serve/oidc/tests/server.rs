@@ -39,10 +39,11 @@ impl JwksServer {
                 tokio::spawn(async move {
                     match tls {
                         None => shared.serve(tcp).await,
-                        Some(tls) => match tls.accept(tcp).await {
-                            Ok(stream) => shared.serve(stream).await,
-                            Err(_) => {}
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(tcp).await {
+                                shared.serve(stream).await;
+                            }
+                        }
                     }
                 });
             }
