@@ -49,6 +49,8 @@ pub enum Error {
     Access(#[from] AccessError),
     #[error("documents are sealed for you to registered recipients only, and this is none of them")]
     RecipientForeign,
+    #[error("the document was read too slowly: the memory that it takes is needed")]
+    ReaderStalled,
     #[error("the cursor is malformed")]
     Cursor,
     #[error("the history of events has moved on: {why}")]
@@ -122,6 +124,7 @@ impl Error {
             Self::SecretGone => "TOKEN_GONE",
             Self::Access(_) => "ACCESS_INVALID",
             Self::RecipientForeign => "RECIPIENT_FOREIGN",
+            Self::ReaderStalled => "DEADLINE_EXCEEDED",
             Self::Cursor => "CURSOR_INVALID",
             Self::Relist { .. } => "WATCH_RELIST",
             Self::WaitOver { .. } => "WAIT_OVER",
@@ -166,6 +169,7 @@ impl Error {
             Self::SecretGone => "revoke it, and make another one with a new request id",
             Self::Access(_) => "keep the rule in the message; docs/access.md has examples",
             Self::RecipientForeign => "have it registered with the grant or the token that allows `read.full` (`--recipient age1…`)",
+            Self::ReaderStalled => "read it again, and take at least 4 KiB each second",
             Self::Cursor => "pass a cursor as the server gave it, or none",
             Self::Relist { .. } => "list the states again, then watch from the cursor in `metadata.cursor`",
             Self::WaitOver { .. } => "try again, wait longer, or look at the holder with `leasehold lease show`",

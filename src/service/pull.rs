@@ -1,6 +1,7 @@
 //! Reading a document, piece by piece.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -150,17 +151,57 @@ impl Service {
     }
 }
 
-/// A document in memory, handed on in pieces. Its share of the memory for documents in flight goes with the last one.
+/// How long a piece may wait for its reader: who takes less than 4 KiB each second must not keep others from theirs.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// A document in memory, handed on in pieces. Its share of the memory for documents in flight goes with the last one, or with a reader that
+/// takes none.
 fn pieces(document: Plain, flight: OwnedSemaphorePermit) -> (u64, Pieces) {
     let size = document.len() as u64;
-    let (send, receive) = mpsc::channel(2);
+    let (send, receive) = mpsc::channel(3);
     tokio::spawn(async move {
         let _flight = flight;
+        // A place for the last word, which no piece takes.
+        let Ok(last_word) = send.clone().reserve_owned().await else { return };
         for piece in document.chunks(CHUNK) {
-            if send.send(Ok(piece.to_vec())).await.is_err() {
-                return;
+            match tokio::time::timeout(STALLED, send.send(Ok(piece.to_vec()))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    last_word.send(Err(Error::ReaderStalled));
+                    return;
+                }
             }
         }
     });
     (size, receive)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn reader_that_takes_nothing_loses_its_share_and_is_told() {
+        let flights = Arc::new(Semaphore::new(1));
+        let document = Arc::new(Zeroizing::new(vec![b'x'; 10 * CHUNK]));
+        let flight = Arc::clone(&flights).acquire_owned().await.unwrap();
+        let (_, mut slow) = pieces(Arc::clone(&document), flight);
+        for _ in 0..6 {
+            tokio::time::sleep(STALLED / 2).await;
+            assert_eq!(slow.recv().await.unwrap().unwrap().len(), CHUNK, "slow is enough");
+        }
+        assert_eq!(flights.available_permits(), 0);
+        tokio::time::sleep(STALLED + Duration::from_secs(1)).await;
+        assert_eq!(flights.available_permits(), 1, "others may read");
+        assert_eq!(Arc::strong_count(&document), 1, "the document is gone");
+        let mut rest = Vec::new();
+        while let Some(piece) = slow.recv().await {
+            rest.push(piece);
+        }
+        assert!(matches!(rest.last(), Some(Err(Error::ReaderStalled))) && rest.len() < 4, "it is no whole document");
+    }
 }

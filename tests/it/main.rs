@@ -7,3 +7,4 @@ mod readme;
 mod stock_age;
 mod supervise;
 mod support;
+mod unit;

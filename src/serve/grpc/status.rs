@@ -44,6 +44,7 @@ fn code(error: &Error) -> Code {
         | Error::Recipient(_)
         | Error::Access(_)
         | Error::Cursor => Code::InvalidArgument,
+        Error::ReaderStalled => Code::DeadlineExceeded,
         Error::TooLarge { .. } => Code::ResourceExhausted,
         Error::Unauthenticated => Code::Unauthenticated,
         Error::NotAllowed | Error::Forbidden { .. } | Error::Beyond(_) | Error::RecipientForeign => Code::PermissionDenied,

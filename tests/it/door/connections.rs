@@ -221,3 +221,39 @@ async fn limits_out_of_range_are_refused_before_serving() {
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     assert!(error.to_string().contains("frame_bytes"), "{error}");
 }
+
+#[tokio::test]
+async fn http2_peer_that_answers_no_ping_is_closed() {
+    let keep_alive = Duration::from_millis(200);
+    let door = Door::open(Limits { keep_alive_every: keep_alive, keep_alive_answer: keep_alive, ..Limits::default() }).await;
+    let mut channel = door.http2().await;
+    let mut silent = door.connect().await;
+    send(&mut silent, &[PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat()).await;
+    until_closed(silent).await;
+    assert_eq!(
+        text(within(channel.send_request(get_request("http://test/"))).await.unwrap()).await,
+        "hello",
+        "who answers stays"
+    );
+    drop(channel);
+    door.close().await;
+}
+
+/// Each byte comes in time for some limit, and the whole head never does.
+#[tokio::test]
+async fn http1_head_of_a_byte_at_a_time_is_closed() {
+    let door = Door::open(small()).await;
+    let (read, mut write) = door.connect().await.into_split();
+    let drip = async {
+        let _ = write.write_all(b"GET / HTTP/1.1\r\nx: ").await;
+        loop {
+            tokio::time::sleep(FIRST_FRAME / 10).await;
+            let _ = write.write_all(b"x").await;
+        }
+    };
+    tokio::select! {
+        _ = until_closed(read) => {}
+        () = drip => unreachable!("it drips for ever"),
+    }
+    door.close().await;
+}

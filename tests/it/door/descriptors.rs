@@ -31,6 +31,15 @@ async fn door_without_descriptors_waits_and_serves_again() {
     let spent = cpu_ticks(pid) - before;
     assert!(spent <= 20, "{spent} ticks of CPU in 2 s: the accept loop spins");
 
+    // Those that have waited in vain for a while are told.
+    let mut told = 0;
+    for stream in &mut idle {
+        let mut byte = [0];
+        let read = timeout(Duration::from_millis(1), stream.read(&mut byte)).await;
+        told += usize::from(matches!(read, Ok(Ok(0) | Err(_))));
+    }
+    assert!(told >= 200 - DESCRIPTORS as usize, "{told} of those that are too many were told");
+
     drop(idle);
     let hello = async {
         let (mut sender, connection) =
@@ -38,9 +47,10 @@ async fn door_without_descriptors_waits_and_serves_again() {
         tokio::spawn(connection);
         text(sender.send_request(get_request("/")).await.unwrap()).await
     };
-    assert_eq!(within(hello).await, "hello");
-    let errors = stop_child(child).await;
+    assert_eq!(timeout(Duration::from_secs(5), hello).await.expect("soon"), "hello");
+    let (errors, refused) = stop_child(child).await;
     assert!(errors > 0, "the limit was never reached");
+    assert!(refused >= told as u64, "{refused} were counted, and {told} were told");
 }
 
 /// Not a test of its own: the server of the test above.
@@ -58,7 +68,8 @@ async fn child_with_few_descriptors() {
     set_descriptors(DESCRIPTORS, DESCRIPTORS);
     // The parent closes our stdin to end us, also by dying.
     let _ = tokio::io::stdin().read(&mut [0]).await;
-    println!("ERRORS {}", door.close().await.accept_errors);
+    let stats = door.close().await;
+    println!("ERRORS {}\nREFUSED {}", stats.accept_errors, stats.refused);
 }
 
 /// In the child, too, since the limit is the process's. Each step only lowers the hard limit, which only root may raise.
@@ -95,11 +106,13 @@ async fn start_child() -> (Child, SocketAddr) {
     (child, addr)
 }
 
-async fn stop_child(mut child: Child) -> u64 {
+/// How often it could not accept, and how many it turned away.
+async fn stop_child(mut child: Child) -> (u64, u64) {
     drop(child.stdin.take());
     let errors = value_of(&mut child, "ERRORS ").await.parse().unwrap();
+    let refused = value_of(&mut child, "REFUSED ").await.parse().unwrap();
     within(child.wait()).await.unwrap();
-    errors
+    (errors, refused)
 }
 
 /// The rest of the line of the child's output that begins with `key`.
