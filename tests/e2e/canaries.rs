@@ -116,6 +116,9 @@ async fn told(server: &Server, errors: Vec<String>) -> Vec<u8> {
         &["state", "show", "dev/app"],
         &["state", "diff", "dev/app", "--from", "1"],
         &["lease", "show", "dev/app"],
+        &["audit", "tail", "--after", "0"],
+        &["audit", "export", "--unproven"],
+        &["audit", "head"],
     ] {
         for format in ["table", "json"] {
             let ended = server.ok(&[args, &["--output", format]].concat());

@@ -40,9 +40,21 @@ fn full_disk_refuses_writes_and_goes_on_reading() {
         server.ok(&["lease", "show", "dev/app"]);
         server.ok(&["env", "list"]);
     }
-
+    // What is opened is recorded in room that is kept for that; without it nothing is opened.
+    let reads = || server.ok(&["audit", "tail", "--after", "0"]).out.matches("\"act\":\"read\"").count();
+    assert_eq!(reads(), 3);
+    std::fs::write(&trigger, "all").unwrap();
+    for args in [&["state", "pull", "dev/app"][..], &["state", "diff", "dev/app"]] {
+        end(server.leasehold(args).args(["--retry-for", "0s"])).fails_with(7, "AUDIT_FULL", "free space");
+    }
+    server.ok(&["state", "pull", "dev/app", "--view", "redacted"]);
+    assert_eq!(reads(), 3);
     std::fs::remove_file(&trigger).unwrap();
-    assert_eq!(push(&large).json()["version"]["version"], "2");
+    server.ok(&["state", "pull", "dev/app"]);
+    assert_eq!(reads(), 4);
+    // Nobody writes until the room is kept again, which is tried once a second.
+    within_a_while(|| push(&large).code == 0);
+    assert_eq!(std::fs::metadata(server.data().join("audit.reserve")).unwrap().len(), 8 << 20);
     server.kill();
     server.restart();
     assert_eq!(server.ok(&["state", "pull", "dev/app"]).out, std::fs::read_to_string(&large).unwrap());
@@ -68,6 +80,16 @@ fn full_disk_does_not_end_a_lease() {
     let ended = finish(run);
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     assert!(server.logged().contains("a commit failed"), "the disk was full");
+}
+
+fn within_a_while(done: impl Fn() -> bool) {
+    for _ in 0..100 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("not in ten seconds");
 }
 
 /// Text that does not compress.

@@ -141,6 +141,8 @@ async fn keeps_what_it_acknowledged(kills: usize, end: fn(&mut Server)) {
     let granted = granted(&server, &client, &mut watcher).await;
     judge_tokens(&seen.tenures.lock().unwrap(), &granted);
     judge_versions(&client, &seen.writes.lock().unwrap()).await;
+    let tenures: Vec<(String, u64)> = seen.tenures.lock().unwrap().iter().map(|t| (t.state.clone(), t.token)).collect();
+    judge_audit(&server, &client, &granted, &tenures).await;
     println!("{} acknowledged calls over {kills} kills", seen.count.load(Ordering::Relaxed));
 }
 
@@ -218,4 +220,37 @@ async fn judge_versions(client: &Client, writes: &[Write]) {
     }
     let drafts = client.drafts(&writes[0].state, true).await;
     assert!(drafts.is_ok_and(|drafts| drafts.is_empty()), "a write was refused that nobody heard of");
+}
+
+/// The acts that happened are the rows of the audit, each once, and all of it is proven.
+async fn judge_audit(server: &Server, client: &Client, granted: &BTreeMap<String, Vec<u64>>, tenures: &[(String, u64)]) {
+    let export = server.file("audit.jsonl");
+    let file = export.to_str().unwrap();
+    let key = client.audit_head().await.unwrap().key;
+    server.ok(&["audit", "export", "--out", file]);
+    let verified = server.ok(&["audit", "verify", file, "--key", &key]);
+    let lines = std::fs::read_to_string(&export).unwrap();
+    let rows: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let rows: Vec<_> = rows.into_iter().filter(|row| row.get("act").is_some()).collect();
+    let of = |act: &str, field: &str| {
+        let mut of: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for row in rows.iter().filter(|row| row["act"] == act) {
+            assert_eq!(row["outcome"], "done", "{row}");
+            let number = row[field].as_u64().or_else(|| row[field].as_str()?.parse().ok()).unwrap();
+            of.entry(row["on"].as_str().unwrap().to_owned()).or_default().push(number);
+        }
+        of
+    };
+    assert_eq!(of("lease.acquire", "token"), *granted, "one row for each grant, in the order of the grants");
+    let released = of("lease.release", "token");
+    for (state, token) in tenures {
+        assert_eq!(released[state].iter().filter(|released| *released == token).count(), 1, "{state} {token} was released once");
+    }
+    let mut written: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for state in granted.keys().filter(|state| tenures.iter().any(|(written, _)| written == *state)) {
+        let versions = client.history(state, true, usize::MAX).await.unwrap();
+        written.insert(state.clone(), versions.into_iter().rev().map(|entry| entry.version.unwrap().version).collect());
+    }
+    assert_eq!(of("state.write", "version"), written, "one row for each version, in the order of the versions");
+    println!("{} rows: {}", rows.len(), verified.out.lines().next().unwrap());
 }

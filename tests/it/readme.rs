@@ -64,6 +64,7 @@ fn commands_in_the_docs_exist() {
     let pages = [
         README,
         include_str!("../../docs/architecture.md"),
+        include_str!("../../docs/audit.md"),
         include_str!("../../docs/configuration.md"),
         include_str!("../../docs/identity.md"),
         include_str!("../../docs/import.md"),

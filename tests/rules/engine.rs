@@ -61,7 +61,9 @@ pub(crate) fn memory(source: Arc<ManualSource>) -> Box<dyn Engine> {
 /// SQLite in a folder of its own, in memory where the machine has a place for that: the harness kills processes, not machines.
 pub(crate) fn sqlite(source: Arc<ManualSource>) -> Box<dyn Engine> {
     let shm = Path::new("/dev/shm");
-    let folder = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
+    let mut private = tempfile::Builder::new();
+    let private = private.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    let folder = if shm.is_dir() { private.tempdir_in(shm) } else { private.tempdir() };
     Box::new(OnSqlite::open(source, folder.expect("a temporary folder can be made")))
 }
 

@@ -38,7 +38,17 @@ pub(crate) fn clock() -> Arc<ManualSource> {
 /// A folder for a database; in memory where that exists, when no disk is asked for.
 pub(crate) fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+    if memory.is_dir() { private(&mut tempfile::Builder::new()).tempdir_in(memory).unwrap() } else { folder_on_disk() }
+}
+
+/// A folder for a database, on a disk.
+pub(crate) fn folder_on_disk() -> TempDir {
+    private(&mut tempfile::Builder::new()).tempdir().unwrap()
+}
+
+/// Nobody else's, as a data folder has to be, whatever the umask.
+fn private<'a, 'b>(folder: &'a mut tempfile::Builder<'b, 'b>) -> &'a mut tempfile::Builder<'b, 'b> {
+    folder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
 }
 
 /// Options under a test's own clock.

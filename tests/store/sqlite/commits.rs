@@ -99,7 +99,7 @@ fn failing_request_leaves_nothing_behind() {
 #[test]
 fn sixty_four_clients_need_far_fewer_commits_than_requests() {
     // On a real disk: what is shared is the sync.
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::engines::folder_on_disk();
     let store = std::sync::Arc::new(Sqlite::open(clock(), &options(folder.path())).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {

@@ -78,7 +78,7 @@ fn recorded_child() {
 /// What a child did that acknowledged `count` versions; none if this machine cannot record.
 fn recorded(test: &str, count: u64, danger: bool) -> Option<Vec<Op>> {
     let shim = Shim::recorder(test)?;
-    let (data, log) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    let (data, log) = (crate::engines::folder_on_disk(), tempfile::NamedTempFile::new().unwrap());
     let mut command = child("sqlite::durability::recorded_child", data.path());
     shim.record(&mut command, data.path(), log.path());
     command.env("LEASEHOLD_TEST_COUNT", count.to_string());
@@ -264,7 +264,7 @@ fn consistent(folder: &Path, token: Token) {
 fn commit_that_fails_in_an_unclear_way_stops_the_store() {
     let test = "commit_that_fails_in_an_unclear_way_stops_the_store";
     let Some(shim) = Shim::fault(test) else { return };
-    let data = tempfile::tempdir().unwrap();
+    let data = crate::engines::folder_on_disk();
     let mut command = child("sqlite::durability::faulty_child", data.path());
     shim.fail(&mut command, &data.path().join("fault"));
     finished(&mut command);

@@ -61,7 +61,7 @@ fn exhaust(rig: &Rig<OnDisk>, folder: &Path) {
 #[test]
 fn full_disk_refuses_writes_and_nothing_else() {
     let test = "sqlite::full::full_disk_refuses_writes_and_nothing_else";
-    let Some(folder) = inside(test, "mount -t tmpfs -o size=8m tmpfs \"$FOLDER\"") else { return };
+    let Some(folder) = inside(test, "mount -t tmpfs -o mode=0700,size=8m tmpfs \"$FOLDER\"") else { return };
     let rig = on(&folder).with("dev");
     let token = rig.lease("dev/app", "s");
     rig.queue("dev/app", "waiter", leasehold::domain::lock::Mode::Exclusive);
@@ -105,7 +105,7 @@ fn full_disk_refuses_writes_and_nothing_else() {
 #[test]
 fn lock_that_fell_due_on_a_full_disk_is_settled_when_there_is_room() {
     let test = "sqlite::full::lock_that_fell_due_on_a_full_disk_is_settled_when_there_is_room";
-    let Some(folder) = inside(test, "mount -t tmpfs -o size=8m tmpfs \"$FOLDER\"") else { return };
+    let Some(folder) = inside(test, "mount -t tmpfs -o mode=0700,size=8m tmpfs \"$FOLDER\"") else { return };
     let rig = on(&folder).with("dev");
     let token = rig.lease("dev/app", "s");
     rig.lease("dev/dying", "s");
@@ -127,7 +127,7 @@ fn lock_that_fell_due_on_a_full_disk_is_settled_when_there_is_room() {
 #[test]
 fn folder_without_room_for_a_database_is_refused() {
     let test = "sqlite::full::folder_without_room_for_a_database_is_refused";
-    let setup = "mount -t tmpfs -o size=64k tmpfs \"$FOLDER\"; dd if=/dev/zero of=\"$FOLDER/ballast\" bs=4k 2>/dev/null || true";
+    let setup = "mount -t tmpfs -o mode=0700,size=64k tmpfs \"$FOLDER\"; dd if=/dev/zero of=\"$FOLDER/ballast\" bs=4k 2>/dev/null || true";
     let Some(folder) = inside(test, setup) else { return };
     let error = refusal(&options(&folder));
     assert!(matches!(error, OpenError::Engine { .. } | OpenError::Folder { .. }), "{error}");
@@ -141,7 +141,7 @@ fn folder_without_room_for_a_database_is_refused() {
 #[test]
 fn read_only_folder_is_refused() {
     let test = "sqlite::full::read_only_folder_is_refused";
-    let Some(folder) = inside(test, "mount -t tmpfs tmpfs \"$FOLDER\"") else { return };
+    let Some(folder) = inside(test, "mount -t tmpfs -o mode=0700 tmpfs \"$FOLDER\"") else { return };
     on(&folder).with("dev").lease("dev/app", "s");
     assert!(Process::new("mount").args(["-o", "remount,ro"]).arg(&folder).status().unwrap().success());
     let error = refusal(&options(&folder));
@@ -152,7 +152,7 @@ fn read_only_folder_is_refused() {
 #[test]
 fn read_only_file_is_refused() {
     let test = "sqlite::full::read_only_file_is_refused";
-    let Some(folder) = inside(test, "mount -t tmpfs tmpfs \"$FOLDER\"") else { return };
+    let Some(folder) = inside(test, "mount -t tmpfs -o mode=0700 tmpfs \"$FOLDER\"") else { return };
     let rig = on(&folder).with("dev");
     rig.close();
     drop(rig);
@@ -173,7 +173,7 @@ fn read_only_file_is_refused() {
 #[test]
 fn disk_that_fills_in_the_middle_of_a_batch_sinks_all_of_it_and_no_more() {
     let test = "sqlite::full::disk_that_fills_in_the_middle_of_a_batch_sinks_all_of_it_and_no_more";
-    let Some(folder) = inside(test, "mount -t tmpfs -o size=16m tmpfs \"$FOLDER\"") else { return };
+    let Some(folder) = inside(test, "mount -t tmpfs -o mode=0700,size=16m tmpfs \"$FOLDER\"") else { return };
     let rig = on_with(clock(), Options { decide: gated, ..options(&folder) }).with("dev");
     let token = rig.lease("dev/app", "s");
     let (before, events) = (server(&folder, "seq"), rig.revision());
@@ -200,7 +200,7 @@ fn disk_that_fills_in_the_middle_of_a_batch_sinks_all_of_it_and_no_more() {
 #[test]
 fn reads_are_recorded_on_a_full_disk_from_the_reserve_or_refused() {
     let test = "sqlite::full::reads_are_recorded_on_a_full_disk_from_the_reserve_or_refused";
-    let Some(folder) = inside(test, "mount -t tmpfs -o size=8m tmpfs \"$FOLDER\"") else { return };
+    let Some(folder) = inside(test, "mount -t tmpfs -o mode=0700,size=8m tmpfs \"$FOLDER\"") else { return };
     let reserve = || std::fs::metadata(folder.join("audit.reserve")).map_or(0, |about| about.len());
     let rig = on_with(clock(), Options { audit_reserve: 1 << 20, ..options(&folder) }).with("dev");
     let token = rig.lease("dev/app", "s");

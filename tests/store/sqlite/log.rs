@@ -69,7 +69,7 @@ fn open(folder: &Path) -> Arc<Sqlite> {
 fn log_stays_small_under_load() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for (clients, each, size) in [(64, 90, 4096), (8, 25, 1 << 20)] {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::engines::folder_on_disk();
         let store = open(folder.path());
         let peak = load(&store, folder.path(), clients, each, size);
         println!("{clients} clients, {size} bytes: the log took up to {} MiB", peak / MIB);
@@ -81,7 +81,7 @@ fn log_stays_small_under_load() {
 #[test]
 fn log_stays_small_under_reads_that_never_pause() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::engines::folder_on_disk();
     let store = open(folder.path());
     // Something to read that takes a while.
     load(&store, folder.path(), 16, 40, 4096);
