@@ -25,7 +25,11 @@ fn export_is_verified_without_a_server_and_what_was_done_to_it_is_found_where_it
     let newer = told.err.split_whitespace().find(|word| word.len() > 64).unwrap().trim_end_matches(';').to_owned();
     let printed = server.ok(&["audit", "export"]).out;
     let text = std::fs::read_to_string(&whole).unwrap();
-    assert_eq!(printed.lines().skip(1).collect::<Vec<_>>(), text.lines().skip(1).collect::<Vec<_>>(), "the same, but for when it was made");
+    assert_eq!(
+        printed.lines().skip(1).collect::<Vec<_>>(),
+        text.lines().skip(1).collect::<Vec<_>>(),
+        "the same, but for when it was made"
+    );
     server.kill();
 
     let ended = verify(&whole, &["--key", key, "--expect", head]);
@@ -63,7 +67,8 @@ fn export_is_verified_without_a_server_and_what_was_done_to_it_is_found_where_it
 fn tail_follows_over_a_restart_and_prints_nothing_twice() {
     use std::io::{BufRead, BufReader};
     let mut server = Server::start(TIGHT);
-    let mut tail = server.leasehold(&["audit", "tail", "--follow", "--after", "0"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut tail =
+        server.leasehold(&["audit", "tail", "--follow", "--after", "0"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
     let mut seen = Vec::new();
     let mut until = |on: &str, seen: &mut Vec<u64>| {

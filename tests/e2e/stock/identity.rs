@@ -1,15 +1,9 @@
 //! The tools over TLS: with the CA of a company, with a certificate of their own, and with the token of a CI system as password.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
 
 use super::work::{BACKEND, Tool, Work};
+use crate::oidc::Issuer;
 use crate::process::{Ended, end};
 use crate::rig::{Server, TIGHT};
 use crate::tls::Authority;
@@ -24,63 +18,15 @@ with_each_tool!(
 const STATE: &str = "dev/app";
 const CONFIGURATION: &str = "resource \"terraform_data\" \"app\" { input = \"one\" }\n";
 
-/// Signs tokens, and publishes its key at an address of its own.
-struct Issuer {
-    key: SigningKey,
-    url: String,
-}
-
-impl Issuer {
-    fn start() -> Self {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).unwrap();
-        let key = SigningKey::from_bytes(&seed);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/jwks", listener.local_addr().unwrap());
-        let public = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
-        let keys = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "one", "x": public}]}).to_string();
-        // It ends with the test's process.
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let mut head = BufReader::new(stream.try_clone().unwrap()).lines();
-                while head.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-                let length = keys.len();
-                let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{keys}");
-            }
-        });
-        Self { key, url }
-    }
-
-    fn settings(&self) -> String {
-        format!(
-            "[[oidc]]\nname = \"ci\"\nissuer = \"https://ci.example\"\naudience = \"leasehold\"\njwks_url = {:?}\nclaims = {{ repository = \"acme/infra\" }}\n",
-            self.url
-        )
-    }
-
-    fn token(&self, repository: &str) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let header = json!({"alg": "EdDSA", "kid": "one", "typ": "JWT"});
-        let claims = json!({
-            "iss": "https://ci.example",
-            "aud": "leasehold",
-            "sub": format!("repo:{repository}:ref:refs/heads/main"),
-            "repository": repository,
-            "iat": now,
-            "exp": now + 300,
-        });
-        let encoded = |part: Value| URL_SAFE_NO_PAD.encode(part.to_string());
-        let signed = format!("{}.{}", encoded(header), encoded(claims));
-        let signature = URL_SAFE_NO_PAD.encode(self.key.sign(signed.as_bytes()).to_bytes());
-        format!("{signed}.{signature}")
-    }
+/// A token for a repository, with the subject that its CI system gives it.
+fn token_of(issuer: &Issuer, repository: &str) -> String {
+    issuer.token(&json!({"repository": repository, "sub": format!("repo:{repository}:ref:refs/heads/main")}))
 }
 
 /// A server with TLS whose clients may have certificates.
 fn start(authority: &Authority, more: &str) -> Server {
     let mut server = Server::stopped("");
-    server.set(&format!("{}{more}{TIGHT}", authority.settings(&server, "tls_client = \"optional\"")));
+    server.set(&format!("{}{TIGHT}{more}", authority.settings(&server, "tls_client = \"optional\"")));
     server.restart();
     server
 }
@@ -154,13 +100,13 @@ fn token_of_a_ci_system_is_a_password(tool: &Tool) {
     let (authority, issuer) = (Authority::new(), Issuer::start());
     let server = start(&authority, &issuer.settings());
     grant(&server, "oidc:ci:*");
-    let own = with_password(work(tool, &server, &authority.pem()), &issuer.token("acme/infra"));
+    let own = with_password(work(tool, &server, &authority.pem()), &token_of(&issuer, "acme/infra"));
     own.ok(&["init"]);
     own.ok(&["apply", "-auto-approve"]);
     assert_eq!(writers(&server), ["oidc:ci:repo:acme/infra:ref:refs/heads/main"]);
-    let foreign = with_password(work(tool, &server, &authority.pem()), &issuer.token("mallory/infra"));
+    let foreign = with_password(work(tool, &server, &authority.pem()), &token_of(&issuer, "mallory/infra"));
     foreign.fails(&["init"]);
-    let forged = with_password(work(tool, &server, &authority.pem()), &Issuer::start().token("acme/infra"));
+    let forged = with_password(work(tool, &server, &authority.pem()), &token_of(&Issuer::start(), "acme/infra"));
     forged.fails(&["init"]);
     assert_eq!(writers(&server).len(), 1);
 }
@@ -169,7 +115,7 @@ fn token_of_a_ci_system_is_exchanged_once_for_one_that_lasts(tool: &Tool) {
     let (authority, issuer) = (Authority::new(), Issuer::start());
     let server = start(&authority, &issuer.settings());
     grant(&server, "oidc:ci:*");
-    let theirs = issuer.token("acme/infra");
+    let theirs = token_of(&issuer, "acme/infra");
     let create = ["token", "create", "--role", "pipeline", "--state", STATE, "--for", "2h", "--output", "json"];
     let made = leasehold(&server, Some(&theirs), &create);
     assert_eq!(made.code, 0, "{}", made.err);
@@ -178,7 +124,7 @@ fn token_of_a_ci_system_is_exchanged_once_for_one_that_lasts(tool: &Tool) {
     assert_eq!(time("expires_unix_ms") - time("made_unix_ms"), 3_600_000, "an hour at most");
     leasehold(&server, Some(&theirs), &create).fails_with(3, "exchanged", "a new one");
     let beyond = ["token", "create", "--role", "admin", "--state", STATE];
-    leasehold(&server, Some(&issuer.token("acme/infra")), &beyond).fails_with(3, "more than you may hand on", "explain");
+    leasehold(&server, Some(&token_of(&issuer, "acme/infra")), &beyond).fails_with(3, "more than you may hand on", "explain");
     let own = with_password(work(tool, &server, &authority.pem()), made["secret"].as_str().unwrap());
     own.ok(&["init"]);
     own.ok(&["apply", "-auto-approve"]);
