@@ -182,7 +182,8 @@ async fn refusals_of_permission_are_rows_few_of_their_own_and_a_count() {
         // Refusals of writes that change nothing are bounded in the same way.
         for n in 0..50 {
             let document = format!("{{\"planted\": {n}}}");
-            let refusal = server.api.push(open("dev/app", "s", held.token, document.len()), document.as_bytes()).await;
+            let asked = pb::PushOpen { format: pb::Format::Json.into(), ..open("dev/app", "s", held.token, document.len()) };
+            let refusal = server.api.push(asked, document.as_bytes()).await;
             refused(refusal, Code::FailedPrecondition, "FORMAT_DIFFERS");
         }
         let refusals = |rows: &[Value]| rows.iter().filter(|row| row["outcome"] == "refused: FORMAT_DIFFERS").count();
