@@ -165,6 +165,24 @@ async fn redacted_reads_renewals_and_waiting_are_counted_and_leave_no_rows() {
 }
 
 #[tokio::test]
+async fn reads_through_the_door_of_the_http_backend_are_recorded_as_what_they_open() {
+    on_each_engine(async |server| {
+        let held = server.api.hold("dev/app", "s").await;
+        server.api.write("dev/app", "s", held.token, &terraform("l", 5, "planted-value")).await;
+        let before = server.api.rows().await.len();
+        let http = server.http();
+        let get = async |query: &str| http.call("GET", &format!("/terraform/v1/dev/app{query}"), b"").await.is(200);
+        assert!(get("").await.text().contains("planted-value"));
+        get("?view=outputs").await;
+        get("?view=redacted").await;
+        let rows = server.api.rows().await;
+        let read: Vec<_> = rows[before..].iter().map(|row| (row["act"].as_str(), row["verb"].as_str(), row["version"].as_u64())).collect();
+        assert_eq!(read, [(Some("read"), Some("read.full"), Some(1)), (Some("read"), Some("read.outputs"), Some(1))]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn refusals_of_permission_are_rows_few_of_their_own_and_a_count() {
     on_each_engine(async |server| {
         let reader = with_role(server, "reader", "dev/**").await;
@@ -182,7 +200,8 @@ async fn refusals_of_permission_are_rows_few_of_their_own_and_a_count() {
         // Refusals of writes that change nothing are bounded in the same way.
         for n in 0..50 {
             let document = format!("{{\"planted\": {n}}}");
-            let refusal = server.api.push(open("dev/app", "s", held.token, document.len()), document.as_bytes()).await;
+            let asked = pb::PushOpen { format: pb::Format::Json.into(), ..open("dev/app", "s", held.token, document.len()) };
+            let refusal = server.api.push(asked, document.as_bytes()).await;
             refused(refusal, Code::FailedPrecondition, "FORMAT_DIFFERS");
         }
         let refusals = |rows: &[Value]| rows.iter().filter(|row| row["outcome"] == "refused: FORMAT_DIFFERS").count();

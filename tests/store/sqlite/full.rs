@@ -257,7 +257,11 @@ fn audits(act: AuditAct) -> Command {
 /// How many rows the audit has.
 fn audit(rig: &Rig<OnDisk>) -> u64 {
     match rig.select(Query::Audit { after: 0, limit: usize::MAX }) {
-        leasehold::store::Rows::Audit(rows) => rows.len() as u64,
+        leasehold::store::Rows::Audit(rows) => {
+            let count = rows.len() as u64;
+            assert!(rows.into_iter().map(|(n, _)| n).eq(1..=count), "no number is left out by what was rolled back");
+            count
+        }
         other => panic!("{other:?}"),
     }
 }
