@@ -133,8 +133,8 @@ async fn globs_that_are_none_are_refused_and_mean_nothing() {
     for to in ["", "*", "ci", "token:*", "oidc:*", "cert:*", "oidc:te*", "oidc:a:*:b", "Token:ci", "token:ci\n", "oidc:test:\u{200b}"] {
         refused(grant(&server.api, to, scope("reader", "dev/**")).await, Code::InvalidArgument, "ACCESS_INVALID");
     }
-    refused(grant(&server.api, "token:nobody", scope("reader", "dev/**")).await, Code::NotFound, "TOKEN_NOT_FOUND");
-    refused(grant(&server.api, "token:TYPO", scope("reader", "dev/**")).await, Code::NotFound, "TOKEN_NOT_FOUND");
+    refused(grant(&server.api, "token:nobody", scope("reader", "dev/**")).await, Code::NotFound, "API_TOKEN_NOT_FOUND");
+    refused(grant(&server.api, "token:TYPO", scope("reader", "dev/**")).await, Code::NotFound, "API_TOKEN_NOT_FOUND");
     assert_eq!(grants(&server.api).await, []);
 }
 

@@ -37,7 +37,7 @@ async fn token_is_shown_once_and_again_only_to_the_very_request_while_the_server
     let more = pb::CreateTokenRequest { scopes: vec![scope("admin", "dev/**")], ..request.clone() };
     refused(server.api.access().create_token(more).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
     let taken = pb::CreateTokenRequest { request_id: id(), ..request.clone() };
-    refused(server.api.access().create_token(taken).await, Code::AlreadyExists, "TOKEN_EXISTS");
+    refused(server.api.access().create_token(taken).await, Code::AlreadyExists, "TOKEN_NAME_TAKEN");
     let listed = format!("{:?}", tokens(&server.api).await);
     assert!(listed.contains("\"ci\"") && !listed.contains(&secret), "{listed}");
     let server = server.stop().await.restart().await;
@@ -117,7 +117,7 @@ async fn token_that_is_revoked_cut_or_guessed_opens_neither_door() {
         refused(server.api.with(Some(&secret)).pull("dev/app", 0).await, Code::Unauthenticated, "UNAUTHENTICATED");
         http.call("GET", "/terraform/v1/dev/app", b"").await.refused(401, "UNAUTHENTICATED");
         assert_eq!(revoke(&server.api, "ci").await.unwrap(), revoked, "once");
-        refused(revoke(&server.api, "ic").await, Code::NotFound, "TOKEN_NOT_FOUND");
+        refused(revoke(&server.api, "ic").await, Code::NotFound, "API_TOKEN_NOT_FOUND");
     })
     .await;
 }
@@ -157,7 +157,7 @@ async fn token_ends_at_its_time_with_those_made_by_it_and_its_leases_go_on() {
     let why = explain(&server.api, "token:ci", "write", "dev/app").await.unwrap();
     assert!(!why.allowed && why.because[0].contains("token ci has expired"), "{why:?}");
     let taken = server.api.access().create_token(life("ci", &own, 0)).await;
-    refused(taken, Code::AlreadyExists, "TOKEN_EXISTS");
+    refused(taken, Code::AlreadyExists, "TOKEN_NAME_TAKEN");
 }
 
 #[tokio::test]
@@ -203,11 +203,11 @@ async fn name_of_a_token_never_means_another() {
     let granted = grant(&server.api, "token:ci", scope("keys", "dev")).await.unwrap();
     revoke(&server.api, "ci").await.unwrap();
     let again = || new_token("ci", &[scope("pipeline", "dev/**")]);
-    refused(server.api.access().create_token(again()).await, Code::AlreadyExists, "TOKEN_EXISTS");
+    refused(server.api.access().create_token(again()).await, Code::AlreadyExists, "TOKEN_NAME_TAKEN");
     let to_nobody = grant(&server.api, "token:ci", scope("keys", "dev")).await;
-    refused(to_nobody, Code::NotFound, "TOKEN_NOT_FOUND");
+    refused(to_nobody, Code::NotFound, "API_TOKEN_NOT_FOUND");
     let server = server.stop().await.restart().await;
-    refused(server.api.access().create_token(again()).await, Code::AlreadyExists, "TOKEN_EXISTS");
+    refused(server.api.access().create_token(again()).await, Code::AlreadyExists, "TOKEN_NAME_TAKEN");
     refused(server.api.with(Some(&secret)).pull("dev/app", 0).await, Code::Unauthenticated, "UNAUTHENTICATED");
     let left = server.api.access().list_grants(pb::ListGrantsRequest {}).await.unwrap().into_inner().grants;
     assert!(left.iter().all(|grant| grant.id != granted.id), "what was granted to it went with it: {left:?}");
