@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests fail and tell like the tests themselves")]
 
+mod access;
 mod audit;
-mod authorization;
 mod backend;
 mod deadlines;
 mod documents;

@@ -4,6 +4,7 @@
 #![allow(clippy::await_holding_lock, reason = "what was seen is judged when nobody writes to it any more")]
 
 mod audit;
+mod access;
 mod canaries;
 mod core_dump;
 mod damage;

@@ -58,11 +58,12 @@ fn the_two_commands_of_the_readme_are_those_of_the_ci() {
     assert!(include_str!("../../.ci/run").contains("\nstep cargo test\n"));
 }
 
-/// Every `leasehold …` command in backquotes in README and docs parses: its help can be asked for.
+/// Every `leasehold …` command in README and docs, in backquotes or in a block, parses: its help can be asked for.
 #[test]
 fn commands_in_the_docs_exist() {
     let pages = [
         README,
+        include_str!("../../docs/access.md"),
         include_str!("../../docs/architecture.md"),
         include_str!("../../docs/audit.md"),
         include_str!("../../docs/configuration.md"),
@@ -73,7 +74,9 @@ fn commands_in_the_docs_exist() {
         include_str!("../../docs/views.md"),
     ];
     let mut seen = 0;
-    for quoted in pages.iter().flat_map(|page| page.split('`').skip(1).step_by(2)) {
+    let blocks: Vec<String> = pages.iter().map(|page| commands(page)).collect();
+    let lines = blocks.iter().flat_map(|block| block.lines());
+    for quoted in pages.iter().flat_map(|page| page.split('`').skip(1).step_by(2)).chain(lines) {
         let Some(rest) = quoted.strip_prefix("leasehold ") else { continue };
         let words: Vec<&str> = rest.split_whitespace().take_while(|word| word.chars().all(|c| c.is_ascii_lowercase())).collect();
         let help = Command::new(env!("CARGO_BIN_EXE_leasehold")).args(&words).arg("--help").output().unwrap();

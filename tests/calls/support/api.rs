@@ -9,6 +9,7 @@ use tonic::{Request, Status, Streaming};
 
 use super::{acquire, chunks, open};
 use leasehold::pb::v1 as pb;
+use leasehold::pb::v1::access_service_client::AccessServiceClient;
 use leasehold::pb::v1::audit_service_client::AuditServiceClient;
 use leasehold::pb::v1::environment_service_client::EnvironmentServiceClient;
 use leasehold::pb::v1::key_service_client::KeyServiceClient;
@@ -60,6 +61,10 @@ impl Api {
     /// The same connection with another token, or none.
     pub(crate) fn with(&self, token: Option<&str>) -> Self {
         Self::new(self.channel.clone(), token.map(str::to_owned))
+    }
+
+    pub(crate) fn access(&self) -> AccessServiceClient<Client> {
+        AccessServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
     pub(crate) fn audit(&self) -> AuditServiceClient<Client> {

@@ -1,0 +1,12 @@
+//! Who may do what, over the wire: the whole matrix, the gate before everything, tokens, grants, revocation, and what is shown to whom.
+
+mod gate;
+mod grants;
+mod matrix;
+mod page;
+mod reading;
+mod revocation;
+mod shown;
+mod tokens;
+mod turned;
+mod wire;
