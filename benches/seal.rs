@@ -4,8 +4,8 @@
 //!   - `secrets`: a Terraform state of 10 MiB with 1,000 marked secrets, which stand unmarked elsewhere too,
 //!   - `keys`: a state with 1,000 different PEM keys of 3 KB;
 //! - `wire`: the first of these written, read and read again, and the most memory that the server ever had;
-//! - `rotation`: new keys over the command line, for `LEASEHOLD_BENCH_STATES` (1,000) states of `LEASEHOLD_BENCH_SECRETS` (1) secrets each, and how
-//!   long a lock takes meanwhile. Design 10 asks for 100,000 and 1, and for 1,000,000 secrets.
+//! - `rotation`: new keys over the command line, `LEASEHOLD_BENCH_ROTATIONS` (5) times, for `LEASEHOLD_BENCH_STATES` (5,000) states of
+//!   `LEASEHOLD_BENCH_SECRETS` (1) secrets each, and how long a lock takes meanwhile. Design 10 asks for 100,000 and 1, and for 1,000,000 secrets.
 //!
 //! `cargo bench --bench seal` runs all; `cargo bench --bench seal -- wire` some. Every rate is the median of `LEASEHOLD_BENCH_ROUNDS` (9).
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark stops where it fails, and prints")]
@@ -37,7 +37,8 @@ fn main() {
         runtime.block_on(wire::run(rounds));
     }
     if wants("rotation") {
-        runtime.block_on(rotation::run(number("LEASEHOLD_BENCH_STATES", 1_000), number("LEASEHOLD_BENCH_SECRETS", 1)));
+        let (states, secrets) = (number("LEASEHOLD_BENCH_STATES", 5_000), number("LEASEHOLD_BENCH_SECRETS", 1));
+        runtime.block_on(rotation::run(states, secrets, number("LEASEHOLD_BENCH_ROTATIONS", 5)));
     }
 }
 

@@ -14,47 +14,76 @@ use super::server::Server;
 /// How many states are written at once.
 const WRITERS: usize = 16;
 
-/// How long the latency of locks is taken while nothing else is done.
-const IDLE: Duration = Duration::from_secs(5);
+/// How long the latency of locks is taken while nothing else is done, before and after each rotation.
+const IDLE: Duration = Duration::from_secs(3);
 
-/// Rotates the keys of so many states with so many secrets each, beside one client that takes and gives back a lock all the time.
-pub(crate) async fn run(states: usize, secrets: usize) {
+/// Rotates the keys of so many states with so many secrets each, so many times, beside one client that takes and gives back a lock all the time.
+/// How long that takes is compared with what it took just before and just after, when nothing else was done: others may use the machine.
+pub(crate) async fn run(states: usize, secrets: usize, rounds: usize) {
     let server = Server::start(None).await;
+    let (p50, p99) = server.fdatasync();
+    println!("fdatasync overwrite=4096 p50_us={p50} p99_us={p99}");
     let began = Instant::now();
     let writers: Vec<_> =
         (0..WRITERS).map(|writer| tokio::spawn(fill(clients(&server, writer), writer, states, secrets))).collect();
     for writer in writers {
         writer.await.unwrap();
     }
-    let rate = |what: &str, began: Instant| {
-        let took = began.elapsed().as_secs_f64();
+    let rate = |what: &str, took: f64| {
         let (per_s, secrets_per_s) = (states as f64 / took, (states * secrets) as f64 / took);
         println!(
             "leasehold {what} states={states} secrets={} took_s={took:.1} states_per_s={per_s:.0} secrets_per_s={secrets_per_s:.0}",
             states * secrets
         );
     };
-    rate("fill", began);
-    let idle = beside(&server, async { tokio::time::sleep(IDLE).await }).await;
-    println!("leasehold lock_beside what=nothing p50_us={} p99_us={}", idle.0, idle.1);
-    for verb in ["rewrap", "reencrypt"] {
-        let began = Instant::now();
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_leasehold"));
-        let command = command
-            .args(["keys", verb, "dev"])
-            .envs([("LEASEHOLD_SERVER", &server.address), ("LEASEHOLD_TOKEN", &server.token)])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let (p50, p99) =
-            beside(&server, async { assert!(command.status().await.unwrap().success(), "keys {verb} failed") }).await;
-        rate(verb, began);
-        let ratio = p99 as f64 / idle.1 as f64;
-        println!("leasehold lock_beside what={verb} p50_us={p50} p99_us={p99} p99_to_idle={ratio:.2} most=2");
+    rate("fill", began.elapsed().as_secs_f64());
+    // What the first rotation leaves behind, and pages that are not in memory yet, are no part of it.
+    let mut idle = beside(&server, async { tokio::time::sleep(IDLE).await }).await;
+    println!("leasehold lock_beside what=nothing cycles={} p50_us={} p99_us={}", idle.cycles, idle.p50, idle.p99);
+    let mut ratios = [const { Vec::new() }; 2];
+    for _ in 0..rounds {
+        for (verb, ratios) in ["rewrap", "reencrypt"].into_iter().zip(&mut ratios) {
+            let began = Instant::now();
+            let with = beside(&server, keys(&server, &[verb, "dev"])).await;
+            rate(verb, began.elapsed().as_secs_f64());
+            // Or the next rewrap would have more keys to wrap than there are states.
+            if verb == "reencrypt" {
+                keys(&server, &["destroy", "dev", "--yes"]).await;
+            }
+            let after = beside(&server, async { tokio::time::sleep(IDLE).await }).await;
+            let (before, ratio) = (idle.p99, 2.0 * with.p99 as f64 / (idle.p99 + after.p99) as f64);
+            println!(
+                "leasehold lock_beside what={verb} cycles={} p50_us={} p99_us={} idle_p99_us={before},{} p99_to_idle={ratio:.2}",
+                with.cycles, with.p50, with.p99, after.p99
+            );
+            ratios.push(ratio);
+            idle = after;
+        }
+    }
+    for (verb, ratios) in ["rewrap", "reencrypt"].into_iter().zip(&mut ratios) {
+        ratios.sort_unstable_by(f64::total_cmp);
+        let (median, least, most) = (ratios[ratios.len() / 2], ratios[0], ratios[ratios.len() - 1]);
+        println!("leasehold lock_beside what={verb} p99_to_idle median={median:.2} least={least:.2} greatest={most:.2} most=2");
     }
 }
 
-/// Median and 99th percentile, in microseconds, of taking and giving back a lock for as long as something is done.
-async fn beside(server: &Server, work: impl Future<Output = ()>) -> (u128, u128) {
+/// Runs `leasehold keys`.
+async fn keys(server: &Server, arguments: &[&str]) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_leasehold"));
+    let command = command.arg("keys").args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    let command = command.envs([("LEASEHOLD_SERVER", &server.address), ("LEASEHOLD_TOKEN", &server.token)]);
+    assert!(command.status().await.unwrap().success(), "keys {arguments:?} failed");
+}
+
+/// How long it took to take a lock and give it back.
+struct Latency {
+    cycles: usize,
+    p50: u128,
+    p99: u128,
+}
+
+/// Takes and gives back a lock for as long as something is done.
+async fn beside(server: &Server, work: impl Future<Output = ()>) -> Latency {
     let done = Arc::new(AtomicBool::new(false));
     let probe = tokio::spawn({
         let (mut clients, done) = (clients(server, 0), Arc::clone(&done));
@@ -73,7 +102,7 @@ async fn beside(server: &Server, work: impl Future<Output = ()>) -> (u128, u128)
     done.store(true, Ordering::Relaxed);
     let mut took = probe.await.unwrap();
     took.sort_unstable();
-    (took[took.len() / 2].as_micros(), took[took.len() * 99 / 100].as_micros())
+    Latency { cycles: took.len(), p50: took[took.len() / 2].as_micros(), p99: took[took.len() * 99 / 100].as_micros() }
 }
 
 struct Clients {

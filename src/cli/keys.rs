@@ -5,10 +5,12 @@ use serde_json::json;
 use super::context::Context;
 use super::failure::Failure;
 use super::flags::keys::{KeysCommand, RecipientsCommand};
+use super::locking::passphrase;
 use super::output::{insist, note, outcome};
 use super::progress::Counter;
 use crate::client::RecipientsAsk;
 use crate::pb::v1::{DestroyKeysResponse, KeyOutcome};
+use crate::secrets::hygiene;
 
 pub(crate) async fn keys(context: &Context, command: KeysCommand) -> Result<(), Failure> {
     let Context { client, out, .. } = context;
@@ -17,14 +19,16 @@ pub(crate) async fn keys(context: &Context, command: KeysCommand) -> Result<(), 
     match command {
         KeysCommand::List { environment } => out.list(&client.key_report(&environment).await?.identities),
         KeysCommand::Recipients(command) => recipients(context, command).await,
-        KeysCommand::Rewrap { environment, .. } => match environment {
+        KeysCommand::Rewrap { environment, passphrase_file, .. } => match environment {
             Some(environment) => {
                 let done = client.rewrap(&environment, step).await?;
                 drop(counter);
                 told(context, &format!("{environment}: all data keys are wrapped to identity {}", done.identity), &done)
             }
             None => {
-                let done = client.rewrap_master("", step).await?;
+                hygiene::harden().log();
+                let passphrase = passphrase(context, passphrase_file.as_deref()).await?.unwrap_or_default();
+                let done = client.rewrap_master(&passphrase, step).await?;
                 drop(counter);
                 match done.erased {
                     Some(false) => note("NOT all bytes of the old wraps are gone from the database yet; run it again later"),

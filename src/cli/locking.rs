@@ -19,14 +19,19 @@ use crate::store::folder::private_folder;
 
 pub(crate) async fn unlock(context: &Context, flags: UnlockFlags) -> Result<(), Failure> {
     hygiene::harden().log();
-    let passphrase = match &flags.passphrase_file {
-        Some(file) => Some(first_line(file)?),
-        None if context.client.server_status().await?.asks_passphrase => Some(ask("Passphrase of the master key: ")?),
-        None => None,
-    };
+    let passphrase = passphrase(context, flags.passphrase_file.as_deref()).await?;
     let was_locked = context.client.unlock_server(passphrase).await?;
     note(if was_locked { "unlocked" } else { "it was not locked; the master key was read again" });
     Ok(())
+}
+
+/// What opens the server's master key: from the file, or from whoever sits at the terminal; none if none is needed.
+pub(crate) async fn passphrase(context: &Context, file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure> {
+    match file {
+        Some(file) => first_line(file).map(Some),
+        None if context.client.server_status().await?.asks_passphrase => ask("Passphrase of the master key: ").map(Some),
+        None => Ok(None),
+    }
 }
 
 pub(crate) async fn lock(context: &Context) -> Result<(), Failure> {

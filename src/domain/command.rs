@@ -13,7 +13,7 @@ use super::ids::{
 };
 use super::lock::Mode;
 use super::names::{EnvironmentName, InnerLock, Labels, Principal, Reason, Session, StateName, StatePath};
-use super::sealing::{DataKeyRecord, IdentityRecord, Keyring, Target, UnderMaster, Verified};
+use super::sealing::{DataKeyRecord, Ground, IdentityRecord, Keyring, NewValue, Target, UnderMaster, Verified};
 use super::settings::SettingsChange;
 
 /// A request to change something. Whatever is random in its effect is drawn before and carried here.
@@ -116,6 +116,8 @@ pub enum KeyAct {
         /// The documents.
         documents: Vec<Resealed>,
     },
+    /// Sealed values of a document that is about to be sealed again, ahead of it: one transaction takes only so many.
+    Ahead(Ahead),
     /// Retires data keys of an earlier epoch that nothing is under any more. Sealed values of theirs are dropped first, a number at a time.
     Retire {
         /// The rotation that they belong to.
@@ -160,6 +162,18 @@ pub struct Resealed {
     pub target: Target,
     pub old: BodyId,
     pub content: Content,
+}
+
+/// Sealed values that no document has yet: the one to come finds them by their tags. Should it never come, they go as those of gone documents do.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the words are those of the design")]
+pub struct Ahead {
+    pub path: StatePath,
+    /// What they are sealed on: they are stored on no other. Numbered from its next ordinal.
+    pub ground: Ground,
+    /// The data key of the ground, if it is new.
+    pub new_key: Option<DataKeyRecord>,
+    pub values: Vec<NewValue>,
 }
 
 /// Acts on a lock.
@@ -352,6 +366,13 @@ impl Command {
         self.state().map(|state| &state.path)
     }
 
+    /// Whether it is part of work that nobody waits for: an engine may do everything else first.
+    #[must_use]
+    pub fn is_patient(&self) -> bool {
+        let Act::Environment(_, EnvironmentAct::Keys(act)) = &self.act else { return false };
+        matches!(**act, KeyAct::Rewrapped { .. } | KeyAct::Resealed { .. } | KeyAct::Ahead(_) | KeyAct::Retire { .. })
+    }
+
     /// What the engine loads for it.
     #[must_use]
     pub fn needs(&self) -> Needs {
@@ -410,6 +431,7 @@ impl KeyAct {
                 bodies: documents.iter().map(|document| (document.path.clone(), document.target)).collect(),
                 ..needs
             },
+            Self::Ahead(ahead) => Needs { grounds: vec![ahead.ground.state], ..needs },
             Self::BeginRewrap { .. } | Self::Finish { .. } | Self::Destroy => Needs { left: true, ..needs },
             Self::Retire { keys, .. } => Needs { under: keys.clone(), ..needs },
             _ => needs,

@@ -58,16 +58,21 @@ fn sealed_here(work: &Work<'_>, write: &Write, next: bool) -> Result<(), Refusal
 /// Whether a document that was sealed on some ground can be stored on this one.
 pub(super) fn stands(content: &Content, ground: Option<Ground>, environment: &Environment) -> bool {
     let on = &content.ground;
-    let bound = content.seal.state == on.state && content.seal.data_key == on.data_key && on.epoch == environment.key_epoch;
-    let new_key = |key: &DataKeyRecord| {
+    let bound = content.seal.state == on.state && content.seal.data_key == on.data_key;
+    bound && holds(on, content.new_key.as_ref(), ground, environment)
+}
+
+/// Whether what was sealed on some ground, perhaps under a new key, can be stored on this one.
+pub(super) fn holds(on: &Ground, new_key: Option<&DataKeyRecord>, ground: Option<Ground>, environment: &Environment) -> bool {
+    let fits = |key: &DataKeyRecord| {
         let made_for = (key.id, key.state, key.epoch, key.identity);
         made_for == (on.data_key, on.state, on.epoch, environment.identity) && (on.next_ordinal, on.collected) == (0, 0)
     };
-    bound
-        && match (ground, &content.new_key) {
+    on.epoch == environment.key_epoch
+        && match (ground, new_key) {
             (Some(ground), None) => ground == *on,
-            (Some(ground), Some(key)) => ground.epoch < on.epoch && new_key(key),
-            (None, Some(key)) => new_key(key),
+            (Some(ground), Some(key)) => ground.epoch < on.epoch && fits(key),
+            (None, Some(key)) => fits(key),
             (None, None) => false,
         }
 }

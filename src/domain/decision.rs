@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use super::access::{Subject, TokenName, TokenRecord};
-use super::command::Resealed;
+use super::command::{Ahead, Resealed};
 use super::document::{Content, DraftMeta, VersionMeta};
 use super::environment::Environment;
 use super::event::Event;
@@ -91,7 +91,7 @@ pub struct Under {
 }
 
 /// How many sealed values are dropped in one command.
-pub const COLLECTED: u64 = 2000;
+pub const COLLECTED: u64 = 100;
 
 /// How many tickets a snapshot holds at most.
 pub const HEAD_RUN: usize = 32;
@@ -239,6 +239,8 @@ pub enum Change {
     PutDataKeys(Vec<DataKeyRecord>),
     /// Another body in the place of the one of a version or draft.
     PutBody(Box<Resealed>),
+    /// Sealed values that no document has yet, with their key if that is new.
+    PutValues(Box<Ahead>),
     /// Sealed values under a data key that no document has: at most this many.
     DropValues {
         key: DataKeyId,

@@ -53,6 +53,14 @@ pub(super) fn decide(work: &mut Work<'_>, environment: Environment, act: KeyAct)
             // What is sealed again for the sake of other rules is no part of a rotation that may be under way.
             Ok(advance(work, keyring, job.map(|_| Step { done, cursor }), done, skipped))
         }
+        KeyAct::Ahead(ahead) => {
+            let ground = work.snapshot.grounds.pop().flatten();
+            let holds = super::content::holds(&ahead.ground, ahead.new_key.as_ref(), ground, &environment);
+            if holds {
+                work.changes.push(Change::PutValues(Box::new(ahead)));
+            }
+            Ok(Reply::Keys { keyring: Box::new(keyring.told()), done: holds.into(), skipped: (!holds).into() })
+        }
         KeyAct::Retire { job, keys } => {
             running(&keyring, job, JobKind::Reencrypt)?;
             Ok(retire(work, &environment, keyring, keys))

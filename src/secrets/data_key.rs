@@ -34,13 +34,13 @@ impl ZeroizeOnDrop for DataKey {}
 pub struct NoRandomness;
 
 impl DataKey {
-    /// A fresh key.
+    /// A fresh key with this id, which no other key may have.
     ///
     /// # Errors
     /// There is no randomness.
-    pub fn generate() -> Result<Self, NoRandomness> {
-        let mut made = Self { id: DataKeyId([0; 16]), key: Box::new([0; 32]) };
-        getrandom::fill(&mut made.id.0).and_then(|()| getrandom::fill(made.key.as_mut())).map_err(|_| NoRandomness)?;
+    pub fn generate(id: DataKeyId) -> Result<Self, NoRandomness> {
+        let mut made = Self { id, key: Box::new([0; 32]) };
+        getrandom::fill(made.key.as_mut()).map_err(|_| NoRandomness)?;
         Ok(made)
     }
 

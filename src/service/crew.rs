@@ -1,4 +1,4 @@
-//! The threads that work on large documents: as many as there are cores.
+//! The threads that work on large documents: as many as there are cores. And the one for work that nobody waits for.
 //!
 //! More would not be faster, and each keeps some of the memory that it has had: the C library gives every thread an arena, and holds on to up to
 //! twice the largest document in each.
@@ -15,18 +15,28 @@ use super::Error;
 type Job = Box<dyn FnOnce() + Send>;
 
 /// One crew for the process. Its threads live as long as it does.
-static CREW: LazyLock<Mutex<Crew>> = LazyLock::new(|| {
-    for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-        // Without a thread, its share of the work is that of the others.
-        if let Err(error) = std::thread::Builder::new().name("documents".to_owned()).spawn(serve) {
-            tracing::error!(%error, "a thread for documents could not be started");
-        }
-    }
-    Mutex::default()
+static CREW: LazyLock<Crew> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Crew::start("documents", cores, || serve(&CREW, false))
 });
 
+/// The thread that stands back.
+static BEHIND: LazyLock<Crew> = LazyLock::new(|| {
+    Crew::start("rotations", 1, || {
+        stand_back();
+        serve(&BEHIND, true);
+    })
+});
+
+/// By how much it does. With more, it would stand still on a machine that has always something to do.
+#[cfg(target_os = "linux")]
+const BACK: i32 = 5;
+
+/// Threads with the same work.
+struct Crew(Mutex<Queue>);
+
 #[derive(Default)]
-struct Crew {
+struct Queue {
     waiting: VecDeque<Job>,
     /// Threads without work. The one that was busy last gets the next job: it has the memory.
     idle: Vec<Sender<Job>>,
@@ -34,46 +44,98 @@ struct Crew {
 
 /// Runs the work on one of the threads, after what came before.
 pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    let (answer, wait) = oneshot::channel();
-    let job: Job = Box::new(move || drop(answer.send(work())));
-    let refused = {
-        let mut crew = crew();
-        match crew.idle.pop() {
-            Some(idle) => idle.send(job).err().map(|refused| refused.0),
-            None => {
-                crew.waiting.push_back(job);
-                None
+    CREW.run(work).await
+}
+
+/// Runs work that nobody waits for, one after the other, while the processors have nothing better to do.
+pub(super) async fn run_behind<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    BEHIND.run(work).await
+}
+
+impl Crew {
+    fn start(name: &str, threads: usize, serve: fn()) -> Self {
+        for _ in 0..threads {
+            // Without a thread, its share of the work is that of the others.
+            if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(serve) {
+                tracing::error!(%error, "a thread for documents could not be started");
             }
         }
-    };
-    drop(refused);
-    wait.await.map_err(|_| Error::internal("work on a document did not end well"))
+        Self(Mutex::default())
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        let (answer, wait) = oneshot::channel();
+        let job: Job = Box::new(move || drop(answer.send(work())));
+        let refused = {
+            let mut queue = self.queue();
+            match queue.idle.pop() {
+                Some(idle) => idle.send(job).err().map(|refused| refused.0),
+                None => {
+                    queue.waiting.push_back(job);
+                    None
+                }
+            }
+        };
+        drop(refused);
+        wait.await.map_err(|_| Error::internal("work on a document did not end well"))
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn crew() -> MutexGuard<'static, Crew> {
-    CREW.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn serve() {
+fn serve(crew: &Crew, gives_way: bool) {
     let (own, jobs) = channel();
     loop {
         let next = {
-            let mut crew = crew();
-            let next = crew.waiting.pop_front();
+            let mut queue = crew.queue();
+            let next = queue.waiting.pop_front();
             if next.is_none() {
-                crew.idle.push(own.clone());
+                queue.idle.push(own.clone());
             }
             next
         };
         let Some(job) = next.or_else(|| jobs.recv().ok()) else { return };
         // The panic itself has been told; who waits is told by the answer that does not come.
         let _ = catch_unwind(AssertUnwindSafe(job));
+        // What was woken meanwhile would otherwise wait for the end of a slice, which is longer than a commit.
+        if gives_way {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// On Linux, a thread can be given less of the processors than the others of its process.
+fn stand_back() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{getpriority_process, setpriority_process};
+        if let Err(error) = getpriority_process(None).and_then(|nice| setpriority_process(None, nice + BACK)) {
+            tracing::warn!(%error, "rotations of keys take as much of the processors as everything else");
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn work_behind_goes_on_after_work_that_panics() {
+        assert!(run_behind(|| -> u8 { panic!("on purpose") }).await.is_err());
+        assert_eq!(run_behind(|| 7).await.ok(), Some(7));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn only_work_behind_stands_back() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let here = nice();
+        assert_eq!(run(nice).await.ok(), Some(here));
+        // No thread stands back further than that.
+        assert_eq!(run_behind(nice).await.ok(), Some((here + BACK).min(19)));
+    }
 
     #[tokio::test]
     async fn crew_goes_on_after_work_that_panics() {

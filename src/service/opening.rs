@@ -6,7 +6,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::pull::{Meta, Which};
-use super::sealing::{Plain, Sealings, run};
+use super::sealing::{Pace, Plain, Sealings, run};
 use super::vault::Ring;
 use super::{Error, Service};
 use crate::domain::document::VersionMeta;
@@ -54,7 +54,7 @@ impl Service {
     /// Its bytes are gone, it does not open, or the server is locked.
     pub(super) async fn whole(&self, state: &StateName, meta: &Meta) -> Result<Plain, Error> {
         let ring = self.ring(&state.environment).await?;
-        let skeleton = self.skeleton(&ring, state, meta).await?;
+        let skeleton = self.skeleton(&ring, state, meta, Pace::Awaited).await?;
         run(skeleton.text.len(), move || Ok(Arc::new(skeleton.open().map_err(|_| broken())?))).await
     }
 
@@ -62,14 +62,14 @@ impl Service {
     ///
     /// # Errors
     /// As [`Self::whole`].
-    pub(super) async fn skeleton(&self, ring: &Arc<Ring>, state: &StateName, meta: &Meta) -> Result<Skeleton, Error> {
-        match self.try_skeleton(ring, meta).await {
+    pub(super) async fn skeleton(&self, ring: &Arc<Ring>, state: &StateName, meta: &Meta, pace: Pace) -> Result<Skeleton, Error> {
+        match self.try_skeleton(ring, meta, pace).await {
             // Purged, discarded, promoted or sealed again since its metadata was read: look again.
             Err(Error::Internal) => {
                 let again = self.meta(state, which(meta)).await?;
                 match body_of(&again)? == body_of(meta)? {
                     true => Err(broken()),
-                    false => self.try_skeleton(ring, &again).await.map_err(logged),
+                    false => self.try_skeleton(ring, &again, pace).await.map_err(logged),
                 }
             }
             done => done,
@@ -77,8 +77,11 @@ impl Service {
     }
 
     /// The same, if it is as its metadata says; otherwise [`Error::Internal`], and nothing is logged.
-    pub(super) async fn try_skeleton(&self, ring: &Arc<Ring>, meta: &Meta) -> Result<Skeleton, Error> {
+    pub(super) async fn try_skeleton(&self, ring: &Arc<Ring>, meta: &Meta, pace: Pace) -> Result<Skeleton, Error> {
         let stored = Stored::of(ring.environment.id, meta)?;
+        if pace == Pace::Behind {
+            self.open_behind(ring, stored.seal.data_key).await?;
+        }
         let keys = self.sealing_keys(ring, stored.seal.data_key).await?;
         let mut pieces = Vec::new();
         for n in 0..stored.seal.pieces {
@@ -86,15 +89,16 @@ impl Service {
         }
         let size = pieces.iter().map(Vec::len).sum();
         let body = stored.body();
-        let (opened, keys) = run(size, move || {
-            let opened = open_pieces(&keys, &body, pieces).map_err(|_| Error::Internal)?;
-            Ok((opened, keys))
-        })
-        .await?;
+        let (opened, keys) = pace
+            .run(size, move || {
+                let opened = open_pieces(&keys, &body, pieces).map_err(|_| Error::Internal)?;
+                Ok((opened, keys))
+            })
+            .await?;
         let (head, encoded, text) = opened;
         let ordinals: Vec<u32> = head.holes.iter().map(|hole| hole.ordinal).collect();
         let values = self.values(stored.seal.data_key, ordinals).await?;
-        run(size, move || Skeleton::bound(keys, &stored, (head, encoded, text), values).map_err(|_| Error::Internal)).await
+        pace.run(size, move || Skeleton::bound(keys, &stored, (head, encoded, text), values).map_err(|_| Error::Internal)).await
     }
 
     /// The sealed values with these ordinals.

@@ -64,6 +64,13 @@ pub(super) struct Sealings {
     pub(super) places: HashMap<Path, u32>,
 }
 
+/// Whether somebody waits for work on a document, or it is done behind everything else.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    Awaited,
+    Behind,
+}
+
 /// How many pieces are on their way into the store at once: as much as one transaction may take without others noticing.
 const STAGED_AT_ONCE: usize = 8;
 
@@ -350,6 +357,20 @@ pub(super) async fn run<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     if size <= SMALL { work() } else { crew::run(work).await? }
+}
+
+impl Pace {
+    /// Runs work on a document: off the async threads if it is large, or if nobody waits for it.
+    pub(super) async fn run<T: Send + 'static>(
+        self,
+        size: usize,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        match self {
+            Self::Awaited => run(size, work).await,
+            Self::Behind => crew::run_behind(work).await?,
+        }
+    }
 }
 
 /// Does two things to a document, at once if it is large: digests take a third of the time of what goes on beside them.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::sealing::Sealings;
-use super::{Error, Service};
+use super::{Error, Service, crew, random};
 use crate::domain::environment::Environment;
 use crate::domain::ids::{BodyId, DataKeyId, EnvironmentId, IdentityVersion, StateId};
 use crate::domain::names::EnvironmentName;
@@ -301,14 +301,100 @@ impl Service {
         self.vault.settle(self.vault.keys.get_or_open(&record.id, open)).map_err(|_| Error::internal("a data key does not open"))
     }
 
+    /// Opens the keys that hang from a data key for work that nobody waits for: after this, they are at hand.
+    pub(super) async fn open_behind(&self, ring: &Arc<Ring>, id: DataKeyId) -> Result<(), Error> {
+        if self.vault.keys.get(&id).is_some() {
+            return Ok(());
+        }
+        let Rows::DataKeys(found) = self.store.select(Query::DataKey(id)).await? else {
+            return Err(Error::internal("a data key answered with other rows"));
+        };
+        let (me, ring) = (self.me.upgrade().ok_or(Error::Stopping)?, Arc::clone(ring));
+        crew::run_behind(move || {
+            // What does not open is told by whoever needs it.
+            for record in found {
+                let open = || ring.open_data_key(&record).map(|key| SealingKeys::derive(&key));
+                let _ = me.vault.settle(me.vault.keys.get_or_open(&record.id, open));
+            }
+        })
+        .await
+    }
+
+    /// A fresh data key for a state, made as work that nobody waits for.
+    pub(super) async fn new_data_key_behind(
+        &self,
+        ring: &Arc<Ring>,
+        state: StateId,
+    ) -> Result<(Arc<SealingKeys>, DataKeyRecord), Error> {
+        let (me, ring) = (self.me.upgrade().ok_or(Error::Stopping)?, Arc::clone(ring));
+        crew::run_behind(move || me.new_data_key(&ring, state)).await?
+    }
+
     /// A fresh data key for a state, wrapped for the store.
     pub(super) fn new_data_key(&self, ring: &Ring, state: StateId) -> Result<(Arc<SealingKeys>, DataKeyRecord), Error> {
         let failed = |error: &dyn std::error::Error| Error::internal(&error.to_string());
-        let key = DataKey::generate().map_err(|error| failed(&error))?;
+        let key = DataKey::generate(DataKeyId(random::ordered())).map_err(|error| failed(&error))?;
         let wrapped = data_key::wrap(&key, ring.active()?, &ring.recovery()?, state).map_err(|error| failed(&error))?;
         let (identity, epoch) = (ring.environment.identity, ring.environment.key_epoch);
         let record = DataKeyRecord { id: key.id(), state, identity, epoch, status: KeyStatus::Active, wrapped: Wrapped(wrapped) };
         // Not kept at hand before it is stored: the write may be refused.
         Ok((Arc::new(SealingKeys::derive(&key)), record))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    const KEY: DataKeyId = DataKeyId([1; 16]);
+    const BODY: BodyId = BodyId([2; 16]);
+
+    fn unlocked() -> Vault {
+        let vault = Vault::new(MasterSource::File("unused".into()));
+        vault.unlock(Masters::ephemeral(), 0).ok().unwrap();
+        vault
+    }
+
+    /// Opens a key as a request does that somebody else's `lock` comes upon.
+    fn open(vault: &Vault, meanwhile: impl FnOnce()) -> Arc<SealingKeys> {
+        meanwhile();
+        let opened = vault.keys.get_or_open(&KEY, || Ok::<_, Infallible>(SealingKeys::derive(&DataKey::new(KEY, &[3; 32]))));
+        opened.unwrap_or_else(|never| match never {})
+    }
+
+    fn sealings() -> Sealings {
+        Sealings { key: KEY, places: std::collections::HashMap::new() }
+    }
+
+    #[test]
+    fn what_is_opened_while_nobody_locks_stays_at_hand() {
+        let vault = unlocked();
+        let opened = vault.settle(open(&vault, || ()));
+        assert!(vault.keys.get(&KEY).is_some_and(|kept| Arc::ptr_eq(&kept, &opened)));
+        vault.remember_sealings(None, BODY, sealings());
+        assert!(vault.sealings(BODY).is_some());
+    }
+
+    #[test]
+    fn what_is_opened_while_somebody_locks_is_not_kept() {
+        let vault = unlocked();
+        let opened = open(&vault, || assert!(vault.lock()));
+        assert!(vault.keys.get(&KEY).is_some(), "the cache by itself keeps what comes after everything was forgotten");
+        let opened = vault.settle(opened);
+        assert!(vault.keys.get(&KEY).is_none(), "nothing is at hand while it is locked");
+        assert_eq!(opened.id(), KEY, "whoever has it already ends what it is doing");
+        vault.remember_sealings(None, BODY, sealings());
+        assert!(vault.sealings(BODY).is_none(), "nor is what was sealed at a version");
+    }
+
+    #[test]
+    fn unlock_that_was_under_way_while_somebody_locked_comes_to_nothing() {
+        let vault = unlocked();
+        let seen = vault.times_locked();
+        vault.lock();
+        assert!(vault.unlock(Masters::ephemeral(), seen).is_err() && vault.is_locked());
+        assert!(vault.unlock(Masters::ephemeral(), vault.times_locked()).is_ok() && !vault.is_locked());
     }
 }

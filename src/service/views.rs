@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::environments::recipient;
 use super::opening::{Skeleton, broken};
 use super::pull::{Meta, Which};
-use super::sealing::{Plain, run};
+use super::sealing::{Pace, Plain, run};
 use super::vault::Ring;
 use super::{Caller, Error, Service};
 use crate::domain::access::{Object, Verb};
@@ -144,7 +144,7 @@ impl Service {
 
     async fn redacted(&self, state: &StateName, meta: &Meta) -> Result<Viewed, Error> {
         let ring = self.ring(&state.environment).await?;
-        let skeleton = self.skeleton(&ring, state, meta).await?;
+        let skeleton = self.skeleton(&ring, state, meta, Pace::Awaited).await?;
         let format = meta.format();
         let done = run(skeleton.text.len(), move || {
             if skeleton.rules == ring.rules() {
@@ -161,7 +161,7 @@ impl Service {
 
     async fn outputs(&self, state: &StateName, meta: &Meta, render: Render) -> Result<Plain, Error> {
         let ring = self.ring(&state.environment).await?;
-        let skeleton = self.skeleton(&ring, state, meta).await?;
+        let skeleton = self.skeleton(&ring, state, meta, Pace::Awaited).await?;
         let format = meta.format();
         run(skeleton.text.len(), move || {
             let document = skeleton.open_partly(|path| is_output(format, path)).map_err(|_| broken())?;

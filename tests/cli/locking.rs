@@ -26,6 +26,19 @@ fn passphrase_is_asked_without_echo() {
 }
 
 #[test]
+fn passphrase_is_asked_again_when_the_master_key_is_fetched_again() {
+    let server = FakeServer::start();
+    let mut terminal = Terminal::start(server.leasehold(&["keys", "rewrap", "--master"]));
+    terminal.shows("Passphrase of the master key:");
+    terminal.press("correct horse\r");
+    let left = terminal.leave();
+    assert!(!left.screen.contains("horse") && !left.out.contains("horse"), "{}", left.screen);
+    end(&mut server.leasehold(&["keys", "rewrap", "--master"])).fails_with(2, "no terminal to ask", "--passphrase-file");
+    let other = end(&mut server.leasehold(&["keys", "rewrap", "dev", "--passphrase-file", "pass"]));
+    assert!(other.code == 2 && other.err.contains("--master"), "{}", other.err);
+}
+
+#[test]
 fn passphrase_comes_from_a_file_that_others_cannot_read() {
     let server = FakeServer::start();
     let folder = tempfile::tempdir().unwrap();

@@ -59,12 +59,22 @@ async fn key_behind_a_passphrase_needs_it_at_each_start() {
     server.restart();
     is_locked(&server);
     private(&pass, "wrong horse\n");
-    let unlock = ["unlock", "--passphrase-file", &pass.display().to_string()].map(str::to_owned);
-    let unlock = || end(&mut server.leasehold(&unlock.each_ref().map(String::as_str)));
+    let unlock_with: &str = &pass.display().to_string();
+    let unlock = || end(&mut server.leasehold(&["unlock", "--passphrase-file", unlock_with]));
     unlock().fails_with(3, "[MASTER_UNAVAILABLE]", "leasehold unlock");
     is_locked(&server);
     private(&pass, "correct horse\n");
     assert_eq!(unlock().code, 0);
+    is_open(&server).await;
+    // It fetches the master key anew, so it needs the passphrase anew.
+    let rewrap = ["keys", "rewrap", "--master"];
+    end(&mut server.leasehold(&rewrap)).fails_with(2, "no terminal to ask", "--passphrase-file");
+    let rewrap = [&rewrap[..], &["--passphrase-file", unlock_with]].concat();
+    let ended = end(&mut server.leasehold(&rewrap));
+    assert!(ended.code == 0 && ended.err.contains("were wrapped to the current master key"), "{}", ended.err);
+    private(&pass, "wrong horse\n");
+    end(&mut server.leasehold(&rewrap)).fails_with(3, "[MASTER_UNAVAILABLE]", "leasehold unlock");
+    private(&pass, "correct horse\n");
     is_open(&server).await;
     server.ok(&["lock"]);
     is_locked(&server);

@@ -6,17 +6,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use leasehold::client::{Ask, Client, PullAsk, PushAsk, Source, Which};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::rig::{BOUND, Server, TIGHT, number, until, until_in, within, within_in};
+use crate::rig::{BOUND, Server, TIGHT, number, until_in, within, within_in};
 
 const CLIENTS: usize = 16;
+/// How many writes each step of a rotation lets through, once all states are there: programs that are not optimised would do little but write.
+const WRITES: usize = if cfg!(debug_assertions) { 4 } else { CLIENTS };
+/// How many states each client writes again and again: so often that old versions go.
+const OWN: usize = 8;
 /// How many versions of each state keep their bytes: values come and go, too.
 const KEPT: u64 = 4;
 
 /// How far everything is.
-#[derive(Default)]
 struct Going {
+    /// Writes that are let through.
+    turns: Semaphore,
     writes: AtomicU64,
     /// What rotations told.
     steps: AtomicU64,
@@ -38,13 +44,16 @@ fn document(state: usize, round: usize) -> String {
     format!(r#"{{"state":{state},"round":{round},"password":"{password}","url":"postgres://app:{password}@db/{round}"}}"#)
 }
 
-/// Writes its states one after the other, until told to stop; all of them at least once.
+/// Writes all its states once, and then some of them again and again, until told to stop.
 async fn write(client: Client, n: usize, states: usize, going: Arc<Going>) -> Vec<Write> {
     let mut written = Vec::new();
     for round in 0.. {
-        for state in (n..states).step_by(CLIENTS) {
-            if round > 0 && going.stop.load(Ordering::Relaxed) {
-                return written;
+        let written_again = if round == 0 { states } else { states.min(CLIENTS * OWN) };
+        for state in (n..written_again).step_by(CLIENTS) {
+            if round > 0 {
+                // Closed at the end.
+                let Ok(turn) = going.turns.acquire().await else { return written };
+                turn.forget();
             }
             let (name, document) = (format!("dev/s{state}"), document(state, round));
             let ask = Ask { ttl: Some(Duration::from_secs(30)), ..Ask::exclusive(&name, format!("c{n}-{round}-{state}")) };
@@ -73,6 +82,9 @@ async fn rotate(client: Client, going: Arc<Going>) {
         }
         let step = |_| {
             going.steps.fetch_add(1, Ordering::Relaxed);
+            if going.turns.available_permits() < CLIENTS {
+                going.turns.add_permits(WRITES);
+            }
         };
         match turn % 2 {
             0 => client.reencrypt("dev", step).await.expect("a reencrypt ends"),
@@ -84,15 +96,19 @@ async fn rotate(client: Client, going: Arc<Going>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_rotate_under_load_and_kills() {
-    let (states, kills) = (number("LEASEHOLD_ROTATION_STATES", 200), number("LEASEHOLD_ROTATION_KILLS", 10));
+    let (states, kills) = (number("LEASEHOLD_ROTATION_STATES", 1000), number("LEASEHOLD_ROTATION_KILLS", 10));
     let mut server = Server::start(TIGHT);
-    let going = Arc::new(Going::default());
+    let (writes, steps, rotations, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let going = Arc::new(Going { turns: Semaphore::new(0), writes, steps, rotations, stop });
     let mut writers = JoinSet::new();
     for n in 0..CLIENTS {
         writers.spawn(write(server.client(), n, states, Arc::clone(&going)));
     }
     // Something to rotate, before it begins.
-    until("half of the states are written", || async { going.writes.load(Ordering::Relaxed) >= states as u64 / 2 }).await;
+    until_in(BOUND * (states as u32 / 200).max(1), "half of the states are written", || async {
+        going.writes.load(Ordering::Relaxed) >= states as u64 / 2
+    })
+    .await;
     let rotating = tokio::spawn(rotate(server.client(), Arc::clone(&going)));
     // In the midst of batches, elsewhere each time: three quarters in a reencrypt, the others in the rewrap after it. Where there are many states,
     // there are many batches, and more of both.
@@ -111,6 +127,7 @@ async fn keys_rotate_under_load_and_kills() {
         server.restart();
     }
     going.stop.store(true, Ordering::Relaxed);
+    going.turns.close();
     within_in(BOUND * (states as u32 / 200).max(1), "the rotations end", rotating).await.unwrap();
     let mut written = Vec::new();
     while let Some(ended) = within("the writers end", writers.join_next()).await {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use leasehold::domain::ids::{EnvironmentId, Etag, IdentityVersion, StateId, Version};
+use leasehold::domain::ids::{DataKeyId, EnvironmentId, Etag, IdentityVersion, StateId, Version};
 use leasehold::secrets::data_key::DataKey;
 use leasehold::secrets::keys::{self, EnvironmentIdentity, SigningKey};
 use leasehold::secrets::master::{MasterSource, Masters};
@@ -55,7 +55,7 @@ fn stock_age_walks_down_the_tree_of_keys() {
     let recovery = MasterSource::File(recovery_file.clone()).load_or_create(true, None).ok().unwrap();
     let to: [Recipient; 1] = [recovery.recipient()];
     let (identity, wrapped_identity) = EnvironmentIdentity::create(&masters, ENVIRONMENT, IdentityVersion(3), &to).ok().unwrap();
-    let data_key = DataKey::generate().ok().unwrap();
+    let data_key = DataKey::generate(DataKeyId([7; 16])).ok().unwrap();
     let wrapped_key = keys::data_key::wrap(&data_key, &identity, &to, STATE).unwrap();
 
     let opened = fields(&decrypt(&age, &master_file, &wrapped_identity).unwrap());

@@ -493,3 +493,40 @@ fn finding_leaves_opaque_documents_whole() {
     assert_eq!(found.holes.len(), 1);
     assert_eq!((found.holes[0].reason, found.holes[0].span.start, found.holes[0].span.end), (Reason::Whole, 0, 10));
 }
+
+/// What two threads find in a large document is what one finds, also where bounds are met, or were by one and not by the other.
+#[test]
+fn large_document_is_searched_alike_by_one_thread_and_by_two() {
+    let secret = "canary-of-LARGE-documents/+=";
+    let encode = |text: &str| STANDARD.encode(text);
+    let filler = |n: usize| format!("\"a harmless text, number {n}, with words of some length\"");
+    let leaf = |kind: usize, n: usize| match (n % 97, kind) {
+        (0, _) => format!("\"it is {secret}, you see\""),
+        (1, _) => format!("\"{}\"", encode(&format!("{n} {secret}"))),
+        (2, _) => format!("{{\"{secret}\":1,\"type\":\"x\",\"value\":[{n}]}}"),
+        (3, _) => format!("{{\"type\":\"{secret}\",\"value\":[{n}]}}"),
+        // Many layers: more to decode than is decoded.
+        (_, 1) => format!("\"{}\"", (0..4).fold(format!("text number {n} that is wrapped"), |text, _| encode(&text))),
+        // Nearly the secret, again and again: more to compare than is compared.
+        (_, 2) => format!("\"{}\"", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".repeat(4)),
+        (_, 3) => format!("\"{}\"", r"\u0061%2525\\".repeat(40)),
+        _ => filler(n),
+    };
+    for kind in 0..4 {
+        let mut document = format!(r#"{{"password":"{secret}","token":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaB7","a":["#);
+        for n in 0.. {
+            // All that is hard stands in one of the two parts.
+            let part = if document.len() < 700_000 { kind } else { 0 };
+            document += &leaf(if kind == 3 { 3 } else { part }, n);
+            if document.len() > 1_500_000 {
+                break;
+            }
+            document.push(',');
+        }
+        document += "]}";
+        let two = search_under(document.as_bytes(), Format::Json, &[], ALL);
+        let one = search_under(document.as_bytes(), Format::Json, &[], Switches { beside: false, ..ALL });
+        assert!(one == two, "kind {kind}: {} places by one, {} by two", one.holes.len(), two.holes.len());
+        assert!(one.holes.len() > 100, "kind {kind}: {}", one.holes.len());
+    }
+}

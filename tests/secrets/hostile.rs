@@ -214,7 +214,7 @@ proptest! {
             let found = search(&bytes, format);
             // What was sealed once stays so by its place alone.
             let before: HashSet<Path> = found.holes.iter().map(|hole| hole.path.clone()).collect();
-            let kept = search_after(&bytes, format, &[], &before, Switches { marks: false, rules: false, spread: false });
+            let kept = search_after(&bytes, format, &[], &before, Switches { marks: false, rules: false, spread: false, beside: true });
             let spans = |found: &leasehold::secrets::find::Found| found.holes.iter().map(|hole| hole.span).map(|span| (span.start, span.end)).collect::<Vec<_>>();
             let (found, kept) = (spans(&found), spans(&kept));
             prop_assert!(found.iter().all(|span| kept.iter().any(|other| other.0 <= span.0 && span.1 <= other.1)), "{}", value);
@@ -242,6 +242,12 @@ fn type_of_an_output_without_a_value_stays_sealed() {
         br#"{"version":4,"outputs":{"o":{"type":"hunter2-canary"}},"resources":{"u":"postgres://u:hunter2-canary@h"}}"#;
     let found = search(document, Format::Terraform);
     let before: HashSet<Path> = found.holes.iter().map(|hole| hole.path.clone()).collect();
-    let kept = search_after(document, Format::Terraform, &[], &before, Switches { marks: false, rules: false, spread: false });
+    let kept = search_after(
+        document,
+        Format::Terraform,
+        &[],
+        &before,
+        Switches { marks: false, rules: false, spread: false, beside: true },
+    );
     assert_eq!((before.len(), kept.holes.len()), (2, 2), "{:?}", kept.holes);
 }

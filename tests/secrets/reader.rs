@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use leasehold::domain::format::Format;
 use leasehold::domain::format::json::Span;
-use leasehold::domain::ids::{EnvironmentId, Etag, StateId, Token, Version};
+use leasehold::domain::ids::{DataKeyId, EnvironmentId, Etag, StateId, Token, Version};
 use leasehold::secrets::data_key::DataKey;
 use leasehold::secrets::hole::{Hole, JsonType, Reason};
 use leasehold::secrets::path::{Path, StepKind};
@@ -95,7 +95,7 @@ fn large_document() -> Vec<u8> {
 }
 
 fn export(document: &[u8]) -> Value {
-    let key = DataKey::generate().unwrap();
+    let key = DataKey::generate(DataKeyId([7; 16])).unwrap();
     let keys = SealingKeys::derive(&key);
     let binding = Binding { environment: EnvironmentId([3; 16]), state: StateId([4; 16]) };
     let body = Body { binding, holder: Holder::Version(Version(7)), base: None };

@@ -9,7 +9,7 @@ use leasehold::secrets::hole::JsonType;
 use leasehold::secrets::path::Path;
 
 /// Everything on.
-pub(crate) const ALL: Switches = Switches { marks: true, rules: true, spread: true };
+pub(crate) const ALL: Switches = Switches { marks: true, rules: true, spread: true, beside: true };
 
 pub(crate) fn search(document: &[u8], format: Format) -> Found {
     search_under(document, format, &[], ALL)

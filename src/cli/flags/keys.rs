@@ -1,5 +1,7 @@
 //! Flags of `keys`.
 
+use std::path::PathBuf;
+
 use clap::{ArgGroup, Subcommand};
 
 #[derive(Debug, Subcommand)]
@@ -20,6 +22,9 @@ pub(crate) enum KeysCommand {
         /// Of all environments: fetch the master key again, and wrap to the first identity of its source
         #[arg(long)]
         master: bool,
+        /// File with the passphrase of the master key on its first line; without it, you are asked
+        #[arg(long, value_name = "FILE", requires = "master")]
+        passphrase_file: Option<PathBuf>,
     },
     /// Seal everything that is retained again, under new data keys
     Reencrypt {

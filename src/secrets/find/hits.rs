@@ -120,6 +120,16 @@ impl Sealed {
         self.list.get(self.next).is_some_and(|hit| hit.span.start <= at)
     }
 
+    /// From the beginning again.
+    pub(super) fn rewind(&mut self) {
+        self.next = 0;
+    }
+
+    /// The same, for another thread.
+    pub(super) fn fork(&self) -> Self {
+        Self { list: self.list.clone(), next: 0 }
+    }
+
     /// Them, to be met in order.
     pub(super) fn cursor(&self) -> Cursor<'_> {
         Cursor { list: &self.list, next: 0 }

@@ -26,8 +26,33 @@ pub(super) struct Index<'s> {
     /// By window.
     forms: Vec<Form>,
     filter: Filter,
-    /// Bytes that comparisons may still touch.
-    patience: u64,
+}
+
+/// How many bytes comparisons may still touch, over all texts that are searched one after the other.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    left: u64,
+    /// The least that it ever was.
+    least: u64,
+}
+
+impl Patience {
+    /// What there is at first.
+    pub(super) const FIRST: u64 = 1 << 20;
+
+    pub(super) fn new() -> Self {
+        Self { left: Self::FIRST, least: Self::FIRST }
+    }
+
+    /// The least that was left since this was last asked.
+    pub(super) fn least(&mut self) -> u64 {
+        std::mem::replace(&mut self.least, self.left)
+    }
+
+    fn spend(&mut self, bytes: u64) {
+        self.left = self.left.saturating_sub(bytes);
+        self.least = self.least.min(self.left);
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -81,7 +106,7 @@ impl<'s> Index<'s> {
         }
         forms.sort_unstable_by_key(|form| form.window);
         let filter = Filter::of(&forms);
-        Self { seeds: listed.into_iter().map(|(seed, _)| seed).collect(), forms, filter, patience: 1 << 20 }
+        Self { seeds: listed.into_iter().map(|(seed, _)| seed).collect(), forms, filter }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -89,17 +114,17 @@ impl<'s> Index<'s> {
     }
 
     /// Whether a secret stands in the text.
-    pub(super) fn is_in(&mut self, text: &[u8]) -> bool {
-        self.search(text, |_| true)
+    pub(super) fn is_in(&self, text: &[u8], patience: &mut Patience) -> bool {
+        self.search(text, patience, |_| true)
     }
 
     /// Whether a secret stands in a text that had white space before: only in a form in which that says nothing.
-    pub(super) fn is_in_unwrapped(&mut self, text: &[u8]) -> bool {
-        self.search(text, |kind| kind != Kind::Plain)
+    pub(super) fn is_in_unwrapped(&self, text: &[u8], patience: &mut Patience) -> bool {
+        self.search(text, patience, |kind| kind != Kind::Plain)
     }
 
-    fn search(&mut self, text: &[u8], wanted: impl Fn(Kind) -> bool) -> bool {
-        self.patience = self.patience.saturating_add(PATIENCE * text.len() as u64);
+    fn search(&self, text: &[u8], patience: &mut Patience, wanted: impl Fn(Kind) -> bool) -> bool {
+        patience.left = patience.left.saturating_add(PATIENCE * text.len() as u64);
         for (at, window) in text.windows(WINDOW).enumerate() {
             let window = word(window);
             if !self.filter.passes(window) {
@@ -107,7 +132,7 @@ impl<'s> Index<'s> {
             }
             let first = self.forms.partition_point(|form| form.window < window);
             for form in self.forms[first..].iter().take_while(|form| form.window == window) {
-                if wanted(form.kind) && stands(text, at, form, self.seeds[form.seed as usize], &mut self.patience) {
+                if wanted(form.kind) && stands(text, at, form, self.seeds[form.seed as usize], patience) {
                     return true;
                 }
             }
@@ -117,9 +142,9 @@ impl<'s> Index<'s> {
 }
 
 /// Whether the whole form stands in the text, its window being at `at`. Somebody who makes comparisons long on purpose gets more sealed.
-fn stands(text: &[u8], at: usize, form: &Form, seed: &[u8], patience: &mut u64) -> bool {
+fn stands(text: &[u8], at: usize, form: &Form, seed: &[u8], patience: &mut Patience) -> bool {
     let Some(start) = at.checked_sub(usize::from(form.offset)) else { return false };
-    if *patience == 0 {
+    if patience.left == 0 {
         return true;
     }
     let text = &text[start..];
@@ -135,7 +160,7 @@ fn stands(text: &[u8], at: usize, form: &Form, seed: &[u8], patience: &mut u64) 
             (touched == length, touched)
         }
     };
-    *patience = patience.saturating_sub(touched as u64 + 8);
+    patience.spend(touched as u64 + 8);
     same
 }
 
@@ -244,31 +269,31 @@ mod tests {
     #[test]
     fn index_finds_every_secret_at_every_place_and_alignment() {
         let seeds = seeds(&SECRETS);
-        let mut index = Index::of(&seeds);
+        let (index, mut patience) = (Index::of(&seeds), Patience::new());
         for secret in SECRETS.map(str::trim) {
             for before in 0..9 {
                 let text = format!("{}{secret}{}", "x".repeat(before), "y".repeat(before % 4));
-                assert!(index.is_in(text.as_bytes()), "{text}");
+                assert!(index.is_in(text.as_bytes(), &mut patience), "{text}");
                 for encoded in [STANDARD.encode(&text), URL_SAFE.encode(&text)] {
-                    assert!(index.is_in(encoded.as_bytes()), "{text}");
-                    assert!(index.is_in_unwrapped(encoded.as_bytes()), "{text}");
+                    assert!(index.is_in(encoded.as_bytes(), &mut patience), "{text}");
+                    assert!(index.is_in_unwrapped(encoded.as_bytes(), &mut patience), "{text}");
                 }
-                assert!(!index.is_in(text.replace(&secret[secret.len() - 1..], "").as_bytes()), "{text}, cut");
+                assert!(!index.is_in(text.replace(&secret[secret.len() - 1..], "").as_bytes(), &mut patience), "{text}, cut");
             }
         }
         for text in ["", "exactly", "xactly8x", "a-secret-that-is-longer-than-others>>>??", &STANDARD.encode("exactly-8")] {
-            assert!(!index.is_in(text.as_bytes()), "{text}");
+            assert!(!index.is_in(text.as_bytes(), &mut patience), "{text}");
         }
-        assert!(!index.is_in_unwrapped(b"exactly8"), "joined lines are no find");
+        assert!(!index.is_in_unwrapped(b"exactly8", &mut patience), "joined lines are no find");
     }
 
     #[test]
     fn index_finds_among_secrets_that_begin_alike() {
         let secrets: Vec<String> = (0..2_000).map(|n| format!("{}{n:05}", "https://same.start/".repeat(5))).collect();
         let seeds = seeds(&secrets.iter().map(String::as_str).collect::<Vec<_>>());
-        let mut index = Index::of(&seeds);
-        assert!(secrets.iter().all(|secret| index.is_in(secret.as_bytes())));
-        assert!(!index.is_in(format!("{}x", "https://same.start/".repeat(50)).as_bytes()));
+        let (index, mut patience) = (Index::of(&seeds), Patience::new());
+        assert!(secrets.iter().all(|secret| index.is_in(secret.as_bytes(), &mut patience)));
+        assert!(!index.is_in(format!("{}x", "https://same.start/".repeat(50)).as_bytes(), &mut patience));
         let most = index.forms.chunk_by(|a, b| a.window == b.window).map(<[Form]>::len).max();
         assert!(most <= Some(16), "{most:?} share a window, though only the last bits of their last digit are not in it");
     }
@@ -277,8 +302,8 @@ mod tests {
     fn index_gives_up_comparing_rather_than_time() {
         let secret = "a".repeat(200_000) + "b";
         let seeds = seeds(&[&secret]);
-        let mut index = Index::of(&seeds);
-        assert!(index.is_in("a".repeat(400_000).as_bytes()), "counts as a find once too much was compared");
-        assert_eq!(index.patience, 0);
+        let (index, mut patience) = (Index::of(&seeds), Patience::new());
+        assert!(index.is_in("a".repeat(400_000).as_bytes(), &mut patience), "counts as a find once too much was compared");
+        assert_eq!(patience.least(), 0);
     }
 }

@@ -32,10 +32,11 @@ mod walk;
 use std::{collections::HashSet, sync::LazyLock};
 
 use self::{
-    hits::Hits,
+    hits::{Hits, Sealed},
+    index::Index,
     known::Known,
     seeds::Seeds,
-    spread::{Everything, Spread},
+    spread::{Beside, Everything, Lookup, Spread},
     survey::Survey,
     walk::walk_again,
 };
@@ -49,6 +50,9 @@ use crate::domain::rules::SealRule;
 
 /// The revision of what is shipped here: lists, shapes and the rules around them. Raised with every change that may find something else.
 pub const REVISION: u32 = 1;
+
+/// From here on, a second thread gains more than it costs.
+const LARGE: usize = 1 << 20;
 
 /// How many warnings one search gives at most.
 pub const MAX_WARNINGS: usize = 256;
@@ -94,11 +98,13 @@ pub struct Switches {
     pub rules: bool,
     /// What is known to be secret, elsewhere.
     pub spread: bool,
+    /// A second thread, for large documents: it changes nothing that is found.
+    pub beside: bool,
 }
 
 impl Default for Switches {
     fn default() -> Self {
-        Self { marks: true, rules: true, spread: true }
+        Self { marks: true, rules: true, spread: true, beside: true }
     }
 }
 
@@ -178,10 +184,8 @@ fn attempt(document: &[u8], search: &Search<'_>, survey: &Survey, coarse: bool) 
     let mut sealed = known.settled();
     let mut overflow = seeds.is_over() && search.switches.spread;
     if search.switches.spread && !seeds.is_empty() {
-        let mut spread = Spread::new(document, survey, &seeds, &mut sealed, &mut warnings, coarse);
-        walk_again(&survey.tape, document, search.format, &mut spread)?;
-        overflow |= spread.is_spent();
-        let more = spread.hits;
+        let (more, is_spent) = spread_out(document, search, survey, &seeds, &mut sealed, &mut warnings, coarse)?;
+        overflow |= is_spent;
         if more.is_too_many() {
             return Ok(None);
         }
@@ -207,6 +211,35 @@ fn attempt(document: &[u8], search: &Search<'_>, survey: &Survey, coarse: bool) 
         holes = sealed.with(more).holes(document, search.format, survey, coarse)?.0;
     }
     Ok(Some(Found { holes, warnings: warnings.0, overflow }))
+}
+
+/// What is known to be secret, wherever else it stands, and whether bounds were met. Of a large document, another thread looks into a part.
+fn spread_out(
+    document: &[u8],
+    search: &Search<'_>,
+    survey: &Survey,
+    seeds: &Seeds,
+    sealed: &mut Sealed,
+    warnings: &mut Warnings,
+    coarse: bool,
+) -> Result<(Hits, bool), JsonError> {
+    let (index, told) = (Index::of(seeds), warnings.0.len());
+    if document.len() >= LARGE && search.switches.beside {
+        let done = std::thread::scope(|scope| {
+            let beside = Beside::begin(scope, document, survey, sealed.fork(), Lookup::new(document, seeds, &index));
+            let mut spread = Spread::new(survey, sealed, warnings, Lookup::new(document, seeds, &index), beside, coarse);
+            walk_again(&survey.tape, document, search.format, &mut spread)?;
+            Ok(spread.end())
+        })?;
+        if let Some(done) = done {
+            return Ok(done);
+        }
+        sealed.rewind();
+        warnings.0.truncate(told);
+    }
+    let mut spread = Spread::new(survey, sealed, warnings, Lookup::new(document, seeds, &index), None, coarse);
+    walk_again(&survey.tape, document, search.format, &mut spread)?;
+    Ok(spread.end().expect("one thread meets its bounds itself"))
 }
 
 /// The warnings of one search.

@@ -1,9 +1,11 @@
 //! What is known to be secret, wherever else it stands. What is found here is sealed, and never looked for in turn.
 
+use std::thread::{Scope, ScopedJoinHandle};
+
 use super::{
     WarningKind, Warnings, decode,
     hits::{Hits, Sealed},
-    index::Index,
+    index::{Index, Patience},
     roles::Role,
     seeds::Seeds,
     survey::{Special, Survey},
@@ -28,12 +30,13 @@ const UNPACKING: usize = 4 << 10;
 /// Nothing shorter holds a strong secret.
 const SHORTEST: usize = 8;
 
-pub(super) struct Spread<'a> {
+pub(super) struct Spread<'a, 's> {
     survey: &'a Survey,
     sealed: &'a mut Sealed,
     warnings: &'a mut Warnings,
     pub(super) hits: Hits,
     lookup: Lookup<'a>,
+    beside: Option<Beside<'s>>,
     states: Vec<Pair>,
 }
 
@@ -47,29 +50,27 @@ struct Pair {
     both: bool,
 }
 
-impl<'a> Spread<'a> {
+impl<'a, 's> Spread<'a, 's> {
     pub(super) fn new(
-        document: &[u8],
         survey: &'a Survey,
-        seeds: &'a Seeds,
         sealed: &'a mut Sealed,
         warnings: &'a mut Warnings,
+        lookup: Lookup<'a>,
+        beside: Option<Beside<'s>>,
         coarse: bool,
     ) -> Self {
-        let lookup = Lookup {
-            seeds,
-            index: Index::of(seeds),
-            has_spaces: seeds.strong().any(|(secret, _)| secret.contains(&b' ')),
-            rooms: Vec::new(),
-            left: EXPANSION * document.len() as u64 + ALLOWANCE,
-            scope: None,
-        };
-        Self { survey, sealed, warnings, hits: Hits::new(coarse), lookup, states: Vec::new() }
+        Self { survey, sealed, warnings, hits: Hits::new(coarse), lookup, beside, states: Vec::new() }
     }
 
-    /// Whether there was more to decode than is decoded. What was left has been sealed.
-    pub(super) fn is_spent(&self) -> bool {
-        self.lookup.left == 0
+    /// What was found, and whether there was more to decode than is decoded: what was left has been sealed. None if bounds would have been met,
+    /// or might have been, had one thread looked at everything: then one has to.
+    pub(super) fn end(mut self) -> Option<(Hits, bool)> {
+        let Some(beside) = self.beside else { return Some((self.hits, self.lookup.left == 0)) };
+        let looked = beside.ended()?;
+        // One thread would have had what both had together, and never less patience than this.
+        let is_patient = looked.is_patient && self.lookup.patience.least() >= Patience::FIRST;
+        let is_within = self.lookup.left > looked.spent;
+        (is_patient && is_within).then_some((self.hits, false))
     }
 
     /// A secret was found at a place in the innermost container, whose `key` it may be under: if it tells of the type of a value, the value
@@ -91,14 +92,14 @@ impl<'a> Spread<'a> {
     }
 }
 
-impl Pass for Spread<'_> {
+impl Pass for Spread<'_, '_> {
     fn key(&mut self, stack: &Stack<'_>, key: Key) {
         let Some(role) = stack.around() else { return };
         let is_free = role.has_free_keys();
         if !(is_free || role.has_names()) || self.sealed.covers(key.span.start) {
             return;
         }
-        let Some(reason) = self.lookup.find(stack, &key.text(stack.document)) else { return };
+        let Some(reason) = self.lookup.find(stack, &key.text(stack.document), None) else { return };
         if !is_free {
             let place = Place { role, key: Some(key), index: 0, start: key.span.start };
             return self.warnings.add(WarningKind::StructuralSecret, || stack.path(self.survey, place));
@@ -120,9 +121,10 @@ impl Pass for Spread<'_> {
             return;
         }
         let token = span.of(stack.document);
+        let looked = self.beside.as_mut().and_then(|beside| beside.at(span.start, &mut self.lookup));
         let reason = match kind {
-            Leaf::String { escaped } => self.lookup.find(stack, &text(token, escaped)),
-            Leaf::Number => self.lookup.find(stack, token),
+            Leaf::String { escaped } => self.lookup.find(stack, &text(token, escaped), looked),
+            Leaf::Number => self.lookup.find(stack, token, looked),
             Leaf::Bool | Leaf::Null => None,
         };
         let Some(reason) = reason else { return };
@@ -152,10 +154,87 @@ impl Pass for Spread<'_> {
     }
 }
 
+/// The later part of a document, whose texts another thread looks into meanwhile. Whether a secret stands in a text depends on nothing else, as
+/// long as no bound is met.
+pub(super) struct Beside<'s> {
+    from: u32,
+    looked: Result<Looked, ScopedJoinHandle<'s, Looked>>,
+}
+
+/// What the other thread has seen.
+#[derive(Default)]
+pub(super) struct Looked {
+    /// Where the texts begin in which a secret stands, the last one first.
+    found: Vec<u32>,
+    spent: u64,
+    is_patient: bool,
+}
+
+impl<'s> Beside<'s> {
+    /// Begins with what is behind `from`, if that can be told.
+    pub(super) fn begin<'e: 's>(
+        scope: &'s Scope<'s, 'e>,
+        document: &'e [u8],
+        survey: &'e Survey,
+        mut sealed: Sealed,
+        mut lookup: Lookup<'e>,
+    ) -> Option<Self> {
+        let from = (document.len() as u64 * 2 / 5) as u32;
+        let leaves = survey.tape.leaves(from)?;
+        let look = move || {
+            let (mut found, most) = (Vec::new(), lookup.left);
+            for (span, kind) in leaves {
+                if sealed.covers(span.start) {
+                    continue;
+                }
+                let token = span.of(document);
+                let there = match kind {
+                    Leaf::String { escaped } => lookup.is_strong(&text(token, escaped)),
+                    _ => lookup.is_strong(token),
+                };
+                match there {
+                    Ok(true) => found.push(span.start),
+                    Ok(false) => {}
+                    Err(Spent) => break,
+                }
+            }
+            found.reverse();
+            Looked { found, spent: most - lookup.left, is_patient: lookup.patience.least() > 0 }
+        };
+        Some(Self { from, looked: Err(scope.spawn(look)) })
+    }
+
+    /// Whether a secret stands in the text that begins there; none if it is not for the other thread to say. Texts are asked for in order.
+    fn at(&mut self, start: u32, lookup: &mut Lookup<'_>) -> Option<bool> {
+        if start < self.from {
+            return None;
+        }
+        if self.looked.is_err() {
+            let Err(running) = std::mem::replace(&mut self.looked, Ok(Looked::default())) else { return None };
+            self.looked = Ok(running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            // From here on, it is what is left that counts.
+            lookup.patience.least();
+        }
+        let Ok(looked) = &mut self.looked else { return None };
+        while looked.found.last().is_some_and(|found| *found < start) {
+            looked.found.pop();
+        }
+        Some(looked.found.last() == Some(&start))
+    }
+
+    fn ended(self) -> Option<Looked> {
+        match self.looked {
+            Ok(looked) => Some(looked),
+            Err(running) => running.join().ok(),
+        }
+    }
+}
+
 /// Looks into one text after another, within bounds over all of them.
-struct Lookup<'a> {
+pub(super) struct Lookup<'a> {
     seeds: &'a Seeds,
-    index: Index<'a>,
+    index: &'a Index<'a>,
+    patience: Patience,
     /// Some secret has spaces in it, so that `+` may stand for one.
     has_spaces: bool,
     /// How many bytes may still be decoded.
@@ -166,19 +245,33 @@ struct Lookup<'a> {
     scope: Option<(u32, bool)>,
 }
 
-impl Lookup<'_> {
-    fn find(&mut self, stack: &Stack<'_>, text: &[u8]) -> Option<Reason> {
+impl<'a> Lookup<'a> {
+    pub(super) fn new(document: &[u8], seeds: &'a Seeds, index: &'a Index<'a>) -> Self {
+        Self {
+            seeds,
+            index,
+            patience: Patience::new(),
+            has_spaces: seeds.strong().any(|(secret, _)| secret.contains(&b' ')),
+            rooms: Vec::new(),
+            left: EXPANSION * document.len() as u64 + ALLOWANCE,
+            scope: None,
+        }
+    }
+
+    /// `looked`: whether a strong secret is known to stand in it, or not to.
+    fn find(&mut self, stack: &Stack<'_>, text: &[u8], looked: Option<bool>) -> Option<Reason> {
         if text.len() >= 4 && self.is_weak(stack, text) {
             return Some(Reason::Spread);
         }
-        if text.len() < SHORTEST || self.index.is_empty() {
-            return None;
-        }
-        match self.is_within(text, 0, 0) {
+        match looked.map_or_else(|| self.is_strong(text), Ok) {
             Ok(true) => Some(Reason::Spread),
             Ok(false) => None,
             Err(Spent) => Some(Reason::Overflow),
         }
+    }
+
+    fn is_strong(&mut self, text: &[u8]) -> Result<bool, Spent> {
+        if text.len() < SHORTEST || self.index.is_empty() { Ok(false) } else { self.is_within(text, 0, 0) }
     }
 
     fn is_weak(&mut self, stack: &Stack<'_>, text: &[u8]) -> bool {
@@ -194,12 +287,12 @@ impl Lookup<'_> {
         if text.len() < SHORTEST {
             return Ok(false);
         }
-        if self.index.is_in(text) {
+        if self.index.is_in(text, &mut self.patience) {
             return Ok(true);
         }
         if let Some(unwrapped) = decode::unwrapped(text) {
             self.spend(unwrapped.len())?;
-            if self.index.is_in_unwrapped(&unwrapped) {
+            if self.index.is_in_unwrapped(&unwrapped, &mut self.patience) {
                 return Ok(true);
             }
         }

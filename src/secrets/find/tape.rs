@@ -62,6 +62,23 @@ impl Tape {
         Ok(())
     }
 
+    /// The strings and numbers that begin at `from` or later, with whether they have escapes; none if the document has to be read again.
+    pub(super) fn leaves(&self, from: u32) -> Option<impl Iterator<Item = (Span, Leaf)> + '_> {
+        let at = |token: &u64| (token >> (KIND_BITS + LENGTH_BITS)) as u32;
+        // Ends are told by where they end, so the order is that of the document.
+        let first = self.tokens.partition_point(|token| at(token) < from);
+        let leaf = move |token: &u64| {
+            let (start, length) = (at(token), (token >> KIND_BITS) as u32 & ((1 << LENGTH_BITS) - 1));
+            let kind = match token & ((1 << KIND_BITS) - 1) {
+                kind @ (STRING..NUMBER) => Leaf::String { escaped: kind & ESCAPED != 0 },
+                NUMBER => Leaf::Number,
+                _ => return None,
+            };
+            Some((Span { start, end: start.wrapping_add(length) }, kind))
+        };
+        (!self.torn).then(|| self.tokens[first..].iter().filter_map(leaf))
+    }
+
     fn put(&mut self, kind: u64, at: u32, length: u32) {
         if self.tokens.len() >= self.most || length >> LENGTH_BITS != 0 {
             self.torn = true;

@@ -61,7 +61,7 @@ fn tree() -> Tree {
     let secret = create(&masters, ENVIRONMENT, &to).unwrap();
     let (identity, wrapped_identity) = EnvironmentIdentity::create(&masters, ENVIRONMENT, VERSION, &to).ok().unwrap();
     let (signer, wrapped_signer) = SigningKey::create(&masters, ENVIRONMENT, &to).ok().unwrap();
-    let data_key = DataKey::generate().ok().unwrap();
+    let data_key = DataKey::generate(DataKeyId([7; 16])).ok().unwrap();
     let wrapped_key = data_key::wrap(&data_key, &identity, &to, STATE).unwrap();
     let wrapped = [secret, wrapped_identity, wrapped_signer, wrapped_key];
     Tree { master, masters, recovery, identity, data_key, signer, wrapped }

@@ -1,6 +1,8 @@
 //! Opening a skeleton piece by piece, in bounded memory: nothing of a piece is handed on before it is authentic.
 
-use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
+use std::cell::RefCell;
+
+use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
 
 use super::encoding::Reader;
 use super::head::{FIXED, Head};
@@ -42,7 +44,7 @@ pub struct Opened {
 /// Opens the text of a skeleton, or the difference that stands for it.
 pub struct TextOpener {
     pieces: Pieces,
-    decoder: Decoder<'static>,
+    context: Context,
     size: u64,
     given: u64,
     ended: bool,
@@ -75,14 +77,15 @@ impl HeadOpener {
             return Err(OpenError);
         }
         let mut encoded = fixed.to_vec();
-        encoded.append(&mut zstd::bulk::decompress(frame, table).map_err(|_| OpenError)?);
+        let (mut context, mut rest) = (Context::take()?, Vec::with_capacity(table));
+        context.inner().decompress(&mut rest, frame).map_err(|_| OpenError)?;
+        encoded.append(&mut rest);
         if encoded.len() != FIXED + table {
             return Err(OpenError);
         }
         let head = Head::decode(&encoded)?;
-        let mut decoder = Decoder::new().map_err(|_| OpenError)?;
-        decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG)).map_err(|_| OpenError)?;
-        let text = TextOpener { pieces: self.pieces, decoder, size: payload, given: 0, ended: false };
+        context.inner().reset(ResetDirective::SessionOnly).map_err(|_| OpenError)?;
+        let text = TextOpener { pieces: self.pieces, context, size: payload, given: 0, ended: false };
         Ok(Fed::Open(Opened { head, encoded, text }))
     }
 }
@@ -109,7 +112,7 @@ impl TextOpener {
         let mut buffer = vec![0; usize::try_from(room).map_err(|_| OpenError)?];
         loop {
             let mut output = OutBuffer::around(buffer.as_mut_slice());
-            let hint = self.decoder.run(&mut input, &mut output).map_err(|_| OpenError)?;
+            let hint = self.context.inner().decompress_stream(&mut output, &mut input).map_err(|_| OpenError)?;
             let (count, full) = (output.pos(), output.pos() == output.capacity());
             self.ended = hint == 0;
             self.given += count as u64;
@@ -136,6 +139,38 @@ impl TextOpener {
     pub fn finish(&self) -> Result<(), OpenError> {
         let all = self.pieces.count == Some(self.pieces.next);
         if all && self.ended && self.given == self.size { Ok(()) } else { Err(OpenError) }
+    }
+}
+
+thread_local! {
+    /// To make a context takes longer than to unpack a small document: it asks the processor what it can do, and a virtual one has to ask its host.
+    static CONTEXT: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
+}
+
+/// A context for unpacking, which the thread that drops it keeps for the next unless it is large.
+struct Context(Option<DCtx<'static>>);
+
+impl Context {
+    const LARGE: usize = 2 << 20;
+
+    fn take() -> Result<Self, OpenError> {
+        let mut context = CONTEXT.take().unwrap_or_else(DCtx::create);
+        context.reset(ResetDirective::SessionAndParameters).map_err(|_| OpenError)?;
+        context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG)).map_err(|_| OpenError)?;
+        Ok(Self(Some(context)))
+    }
+
+    fn inner(&mut self) -> &mut DCtx<'static> {
+        self.0.as_mut().expect("only drop takes it")
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if let Some(context) = self.0.take().filter(|context| context.sizeof() <= Self::LARGE) {
+            // Where the thread ends, nothing is kept.
+            let _ = CONTEXT.try_with(|kept| kept.borrow_mut().replace(context));
+        }
     }
 }
 

@@ -8,21 +8,22 @@ use futures_util::stream::FuturesOrdered;
 
 use super::reseal::{Track, seal_of, size_and_format};
 use super::runner::Run;
-use crate::domain::command::{KeyAct, Resealed};
+use crate::domain::command::{Ahead, KeyAct, Resealed};
 use crate::domain::ids::{BodyId, RequestId, StateId};
 use crate::domain::names::{EnvironmentName, StatePath};
+use crate::domain::sealing::NewValue;
 use crate::service::opening::body_of;
 use crate::service::pull::Meta;
 use crate::service::vault::Ring;
 use crate::service::{Error, Service};
 use crate::store::{Document, Query, Rows, WhichDocuments};
 
-/// How many documents are in a batch, unless others write the same states meanwhile.
-const BATCH: usize = 64;
+/// How many documents are in a batch, unless others write the same states meanwhile. Others wait for one, and no longer.
+const BATCH: usize = 8;
 /// How many bytes of documents: a larger one comes alone.
 const BYTES: u64 = 16 << 20;
-/// How many new sealed values, about: each is a row that the store's one writer puts.
-const VALUES: usize = 1000;
+/// How many new sealed values, about: each is a row that the store's one writer puts. Those of a document with more go ahead of it.
+const VALUES: usize = 64;
 /// How many paths are worked on at once, so that none waits for what the store reads for another. It competes with the clients as so many of
 /// them would.
 const AT_ONCE: usize = 4;
@@ -93,7 +94,15 @@ impl Service {
             return Ok(true);
         }
         run.pass.tried = true;
-        let batch = self.seal_batch(environment, &rows, run).await?;
+        let mut batch = self.seal_batch(environment, &rows, run).await?;
+        for document in &mut batch.documents {
+            if !self.put_ahead(environment, document).await? {
+                // Somebody has written the state. What is put stays, and is found again.
+                run.pass.most = (run.pass.most / 2).max(1);
+                self.vault.forget(environment);
+                return Ok(true);
+            }
+        }
         // The next rows begin behind the last path when all of this one's are done.
         let whole = batch.taken == rows.len() && !batch.broken;
         let cursor = whole.then(|| last.clone());
@@ -110,6 +119,26 @@ impl Service {
         }
         if whole {
             run.pass.after = Some(last);
+        }
+        Ok(true)
+    }
+
+    /// Puts the new sealed values of a document that has many, ahead of it. False if the state has moved.
+    async fn put_ahead(&self, environment: &EnvironmentName, document: &mut Resealed) -> Result<bool, Error> {
+        let content = &mut document.content;
+        if content.values.len() <= VALUES {
+            return Ok(true);
+        }
+        let mut values = std::mem::take(&mut content.values).into_iter().peekable();
+        while values.peek().is_some() {
+            let values: Vec<NewValue> = values.by_ref().take(VALUES).collect();
+            let count = u32::try_from(values.len()).unwrap_or(u32::MAX);
+            let (ground, new_key) = (content.ground, content.new_key.take());
+            let act = KeyAct::Ahead(Ahead { path: document.path.clone(), ground, new_key, values });
+            if self.own_key_act(environment, act).await?.1 == 0 {
+                return Ok(false);
+            }
+            content.ground.next_ordinal = ground.next_ordinal.saturating_add(count);
         }
         Ok(true)
     }

@@ -14,8 +14,10 @@ use crate::service::vault::Ring;
 use crate::service::{Error, Service};
 use crate::store::{Query, Rows, WhichKeys};
 
-/// How many keys are in a batch.
-const BATCH: usize = 100;
+/// How many keys are wrapped in a batch: others wait for one, and no longer.
+const REWRAPPED: usize = 8;
+/// How many are retired in one, if they have few values.
+const RETIRED: usize = 16;
 
 /// How far a walk over the data keys of an environment is.
 #[derive(Default)]
@@ -28,7 +30,7 @@ impl Service {
     pub(super) async fn rewrap_batch(&self, environment: &EnvironmentName, job: RequestId, run: &mut Run) -> Result<bool, Error> {
         let ring = self.ring(environment).await?;
         let which = WhichKeys::NotUnder(ring.environment.identity);
-        let records = self.data_keys(environment, which, run.sweep.after, BATCH).await?;
+        let records = self.data_keys(environment, which, run.sweep.after, REWRAPPED).await?;
         let Some(last) = records.last().map(|last| last.id) else { return Ok(false) };
         let recovery = ring.recovery()?;
         let (keys, failed) = off_thread(move || rewrap(&ring, &recovery, records)).await??;
@@ -46,7 +48,7 @@ impl Service {
         epoch: u32,
         run: &mut Run,
     ) -> Result<bool, Error> {
-        let records = self.data_keys(environment, WhichKeys::Before(epoch), run.sweep.after, BATCH).await?;
+        let records = self.data_keys(environment, WhichKeys::Before(epoch), run.sweep.after, RETIRED).await?;
         let Some(last) = records.last().map(|last| last.id) else { return Ok(false) };
         let all = records.len() as u64;
         let keys = records.into_iter().map(|record| record.id).collect();
@@ -90,6 +92,7 @@ fn rewrap(ring: &Arc<Ring>, recovery: &[Recipient], records: Vec<DataKeyRecord>)
             Err(WrapError::Unwrap(_)) => failed.push(record.id),
             Err(error) => return Err(super::unwrappable(error)),
         }
+        std::thread::yield_now();
     }
     Ok((keys, failed))
 }

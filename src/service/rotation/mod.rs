@@ -112,7 +112,7 @@ impl Service {
 
 /// Work on keys: public-key cryptography takes its time.
 async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(&error.to_string()))
+    super::crew::run_behind(work).await
 }
 
 fn unwrappable(error: crate::secrets::keys::WrapError) -> Error {

@@ -11,9 +11,10 @@ use crate::domain::names::StatePath;
 use crate::domain::sealing::{DataKeyRecord, Ground, SealMeta, StoredValue, Target};
 use crate::secrets::seal::value::TAG;
 use crate::secrets::seal::{Binding, SealingKeys};
+use crate::service::crew::run_behind;
 use crate::service::opening::{Skeleton, Stored, body_of};
 use crate::service::pull::Meta;
-use crate::service::sealing::{Place, Plain, Sealed, Sealings, Work, run};
+use crate::service::sealing::{Pace, Place, Plain, Sealed, Sealings, Work};
 use crate::service::vault::Ring;
 use crate::service::{Error, Service};
 use crate::store::{Query, Rows};
@@ -33,17 +34,18 @@ pub(super) struct Track {
 
 impl Service {
     /// What a state is sealed on now, whatever became of it.
-    pub(super) async fn track(&self, ring: &Ring, state: StateId) -> Result<Track, Error> {
+    pub(super) async fn track(&self, ring: &Arc<Ring>, state: StateId) -> Result<Track, Error> {
         let Rows::Grounds(found) = self.store.select(Query::Ground(state)).await? else {
             return Err(Error::internal("a ground answered with other rows"));
         };
         let epoch = ring.environment.key_epoch;
         let (tags, values) = (HashMap::new(), HashMap::new());
         if let Some((ground, record)) = found.into_iter().next().filter(|(ground, _)| ground.epoch >= epoch) {
+            self.open_behind(ring, record.id).await?;
             let keys = self.data_keys_of(ring, &record).await?;
             return Ok(Track { ground, keys, new_key: None, stored: true, tags, values });
         }
-        let (keys, record) = self.new_data_key(ring, state)?;
+        let (keys, record) = self.new_data_key_behind(ring, state).await?;
         let ground = Ground { state, data_key: record.id, epoch, next_ordinal: 0, collected: 0 };
         Ok(Track { ground, keys, new_key: Some(record), stored: false, tags, values })
     }
@@ -61,29 +63,30 @@ impl Service {
     ) -> Result<Resealed, Error> {
         let (size, format) = size_and_format(meta);
         let _flight = self.flight(size).await?;
-        let skeleton = self.try_skeleton(ring, meta).await?;
-        let places = skeleton.head.holes.iter().map(|hole| (hole.path.clone(), hole.ordinal)).collect();
-        let size = skeleton.text.len();
-        let document: Plain = run(size, move || Ok(Arc::new(skeleton.open().map_err(|_| Error::Internal)?))).await?;
-        let work = Work {
-            ring: Arc::clone(ring),
-            binding: Binding { environment: ring.environment.id, state: track.ground.state },
-            document: Arc::clone(&document),
-            keys: Arc::clone(&track.keys),
-            head_keys: None,
-            // What is sealed stays sealed, whatever the rules say now.
-            before: Some(Arc::new(Sealings { key: DataKeyId::default(), places })),
-            history: true,
-        };
-        let found = run(document.len(), {
-            let work = work.clone();
-            move || work.find(Some(format))
+        let skeleton = self.try_skeleton(ring, meta, Pace::Behind).await?;
+        let (ring_too, keys) = (Arc::clone(ring), Arc::clone(&track.keys));
+        let binding = Binding { environment: ring.environment.id, state: track.ground.state };
+        let (document, work, found) = run_behind(move || {
+            let places = skeleton.head.holes.iter().map(|hole| (hole.path.clone(), hole.ordinal)).collect();
+            let document: Plain = Arc::new(skeleton.open().map_err(|_| Error::Internal)?);
+            let work = Work {
+                ring: ring_too,
+                binding,
+                document: Arc::clone(&document),
+                keys,
+                head_keys: None,
+                // What is sealed stays sealed, whatever the rules say now.
+                before: Some(Arc::new(Sealings { key: DataKeyId::default(), places })),
+                history: true,
+            };
+            let found = work.find(Some(format))?;
+            Ok::<_, Error>((document, work, found))
         })
-        .await?;
+        .await??;
         self.look_up(track, &found.tags).await?;
         let known: Vec<Option<u32>> = found.tags.iter().map(|tag| track.tags.get(tag).copied()).collect();
         let (place, ground, new_key) = (place(track.ground, meta), track.ground, track.new_key.clone());
-        let mut sealed = run(document.len(), move || work.finish(found, &known, &place, ground, new_key)).await?;
+        let mut sealed = run_behind(move || work.finish(found, &known, &place, ground, new_key)).await??;
         track.note(&sealed);
         self.check(ring, track, meta, &sealed, document).await?;
         self.stage(&mut sealed).await?;
@@ -125,14 +128,14 @@ impl Service {
         let values: HashMap<u32, Vec<u8>> =
             numbers.filter_map(|ordinal| Some((ordinal, track.values.get(&ordinal)?.clone()))).collect();
         let keys = Arc::clone(&track.keys);
-        run(document.len(), move || {
+        run_behind(move || {
             let again = Skeleton::of(keys, &stored, pieces, |ordinal| values.get(&ordinal).cloned()).and_then(|new| new.open());
             match again.is_ok_and(|again| *again == **document) {
                 true => Ok(()),
                 false => Err(Error::internal("a document that was sealed again did not open, and the old one stays")),
             }
         })
-        .await
+        .await?
     }
 }
 

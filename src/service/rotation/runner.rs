@@ -21,6 +21,8 @@ use crate::store::{Query, Rows, WhichDocuments};
 
 /// How long the runner waits when the store has no room, or something failed.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often it is told how far a rotation is.
+const TELL: Duration = Duration::from_millis(50);
 /// How often in a row something may fail before the runner gives up.
 const FAILURES: u32 = 3;
 
@@ -118,6 +120,8 @@ impl Service {
                 if left || over {
                     return;
                 }
+                // Nobody reads faster, and each time the keyring is read.
+                tokio::time::sleep(TELL).await;
                 tokio::select! {
                     changed = beats.changed() => if changed.is_err() { return },
                     () = send.closed() => return,

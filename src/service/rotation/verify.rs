@@ -12,8 +12,9 @@ use crate::domain::command::KeyAct;
 use crate::domain::names::{EnvironmentName, StateName};
 use crate::domain::sealing::Verified;
 use crate::domain::time::WallTime;
+use crate::service::crew::run_behind;
 use crate::service::pull::Meta;
-use crate::service::sealing::run;
+use crate::service::sealing::Pace;
 use crate::service::vault::Ring;
 use crate::service::{Caller, Error, Service};
 use crate::store::{Query, Rows, WhichDocuments, WhichKeys};
@@ -164,8 +165,8 @@ impl Service {
     async fn opens(&self, ring: &Arc<Ring>, state: &StateName, meta: &Meta) -> Result<(), Error> {
         let (size, _) = super::reseal::size_and_format(meta);
         let _flight = self.flight(size).await?;
-        let skeleton = self.skeleton(ring, state, meta).await?;
-        run(skeleton.text.len(), move || skeleton.open().map(drop).map_err(|_| Error::Internal)).await
+        let skeleton = self.skeleton(ring, state, meta, Pace::Behind).await?;
+        run_behind(move || skeleton.open().map(drop).map_err(|_| Error::Internal)).await?
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::tables::{Name, Tables};
-use crate::domain::command::{Needs, Resealed};
+use crate::domain::command::{Ahead, Needs, Resealed};
 use crate::domain::decision::{Left, Snapshot, Under};
 use crate::domain::document::{Content, DraftMeta, VersionMeta};
 use crate::domain::ids::{BodyId, DataKeyId, DraftId, StateId};
@@ -123,16 +123,25 @@ impl Tables {
             self.bodies.insert(content.body, (0..).zip(pieces).collect());
         }
         self.keys.ordinals.insert(content.body, content.ordinals);
-        let count = u32::try_from(content.values.len()).unwrap_or(u32::MAX);
-        if let Some(key) = content.new_key {
+        self.keep_values(state, content.new_key, content.ground, content.values);
+    }
+
+    pub(super) fn put_values(&mut self, environment: &EnvironmentName, ahead: Ahead) {
+        let Ahead { path, ground, new_key, values } = ahead;
+        self.keep_values(&StateName { environment: environment.clone(), path }, new_key, ground, values);
+    }
+
+    fn keep_values(&mut self, state: &StateName, new_key: Option<DataKeyRecord>, ground: Ground, values: Vec<NewValue>) {
+        let count = u32::try_from(values.len()).unwrap_or(u32::MAX);
+        if let Some(key) = new_key {
             if let Some((_, old)) = self.keys.grounds.get(&key.state).and_then(|old| self.keys.data.get_mut(&old.data_key)) {
                 old.status = KeyStatus::DecryptOnly;
             }
             self.keys.data.insert(key.id, (state.clone(), key));
         }
-        let ground = Ground { next_ordinal: content.ground.next_ordinal.saturating_add(count), ..content.ground };
+        let ground = Ground { next_ordinal: ground.next_ordinal.saturating_add(count), ..ground };
         self.keys.grounds.insert(ground.state, ground);
-        for value in content.values {
+        for value in values {
             if let StoredValue::Pieces(body) = &value.sealed {
                 self.staged.remove(body);
             }

@@ -197,6 +197,7 @@ impl Transaction for Work<'_> {
             }
             Change::PutDataKeys(records) => self.tables.keys.put_wraps(records),
             Change::PutBody(document) => self.tables.put_body(command.inside(), *document),
+            Change::PutValues(ahead) => self.tables.put_values(command.inside(), *ahead),
             Change::DropValues { key, most } => self.tables.drop_values(key, most),
             Change::DropStaged(key) => self.tables.drop_staged_under(key),
             Change::RetireDataKey(key) => self.tables.keys.retire(key),

@@ -7,12 +7,14 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns::{Column, int, json, limit as bounded, parse};
 use super::transaction::drop_body;
-use crate::domain::command::{Needs, Resealed};
+use crate::domain::command::{Ahead, Needs, Resealed};
 use crate::domain::decision::{COLLECTED, Left, Snapshot, Under};
 use crate::domain::document::{Content, DraftMeta, VersionMeta};
 use crate::domain::ids::{BodyId, DataKeyId, StateId};
 use crate::domain::names::{EnvironmentName, StateName, StatePath};
-use crate::domain::sealing::{DataKeyRecord, Ground, KeyStatus, Keyring, Ordinals, SealMeta, StoredValue, Target, Wrapped};
+use crate::domain::sealing::{
+    DataKeyRecord, Ground, KeyStatus, Keyring, NewValue, Ordinals, SealMeta, StoredValue, Target, Wrapped,
+};
 use crate::store::{Document, WhichDocuments, WhichKeys};
 
 type Sql<T> = rusqlite::Result<T>;
@@ -50,7 +52,19 @@ pub(super) fn keep(connection: &Connection, environment: &EnvironmentName, name:
         }
         None => adopt(connection, content.body)?,
     }
-    if let Some(key) = &content.new_key {
+    keep_values(connection, environment, name, content.new_key.as_ref(), content.ground, content.values)
+}
+
+/// Makes sealed values the store's own, and their key if that is new.
+fn keep_values(
+    connection: &Connection,
+    environment: &EnvironmentName,
+    name: i64,
+    new_key: Option<&DataKeyRecord>,
+    ground: Ground,
+    values: Vec<NewValue>,
+) -> Sql<()> {
+    if let Some(key) = new_key {
         let sql = "UPDATE data_key SET status = ?2 WHERE id = (SELECT data_key FROM ground WHERE state = ?1)";
         connection.prepare_cached(sql)?.execute(params![key.state.0, json(&KeyStatus::DecryptOnly)])?;
         let sql = "INSERT INTO data_key (id, environment, name, state, identity, epoch, status, wrapped) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
@@ -58,16 +72,16 @@ pub(super) fn keep(connection: &Connection, environment: &EnvironmentName, name:
         let row = params![id.0, environment.as_str(), name, state.0, identity, epoch, json(status), wrapped.0];
         connection.prepare_cached(sql)?.execute(row)?;
     }
-    let count = content.values.len();
-    if content.new_key.is_some() || count > 0 {
+    let count = values.len();
+    if new_key.is_some() || count > 0 {
         let sql = "INSERT OR REPLACE INTO ground (state, data_key, epoch, next_ordinal, collected) VALUES (?1, ?2, ?3, ?4, ?5)";
-        let Ground { state, data_key, epoch, next_ordinal, collected } = content.ground;
+        let Ground { state, data_key, epoch, next_ordinal, collected } = ground;
         let next = u64::from(next_ordinal) + count as u64;
         connection.prepare_cached(sql)?.execute(params![state.0, data_key.0, epoch, next, collected])?;
     }
     let sql = "INSERT INTO value (data_key, ordinal, tag, sealed, body) VALUES (?1, ?2, ?3, ?4, ?5)";
     let mut put = connection.prepare_cached(sql)?;
-    for value in content.values {
+    for value in values {
         let (inline, pieces) = match value.sealed {
             StoredValue::Inline(bytes) => (Some(bytes), None),
             StoredValue::Pieces(body) => {
@@ -75,7 +89,7 @@ pub(super) fn keep(connection: &Connection, environment: &EnvironmentName, name:
                 (None, Some(body.0))
             }
         };
-        put.execute(params![content.ground.data_key.0, value.ordinal, value.tag, inline, pieces])?;
+        put.execute(params![ground.data_key.0, value.ordinal, value.tag, inline, pieces])?;
     }
     Ok(())
 }
@@ -100,8 +114,7 @@ pub(super) fn put_wraps(connection: &Connection, environment: &EnvironmentName, 
 /// Puts another body in the place of a document's.
 pub(super) fn put_body(connection: &Connection, environment: &EnvironmentName, document: Resealed) -> Sql<()> {
     let Resealed { path, target, old, content } = document;
-    let sql = "SELECT id FROM name WHERE environment = ?1 AND path = ?2";
-    let name: i64 = connection.prepare_cached(sql)?.query_row([environment.as_str(), path.as_str()], |row| row.get(0))?;
+    let name = name_of(connection, environment, &path)?;
     let (body, key, ordinals) = (content.body, content.ground.data_key.0, json(&content.ordinals));
     match target {
         Target::Version(number) => {
@@ -126,6 +139,17 @@ pub(super) fn put_body(connection: &Connection, environment: &EnvironmentName, d
     }
     drop_body(connection, old)?;
     keep(connection, environment, name, content)
+}
+
+/// Puts sealed values that no document has yet.
+pub(super) fn put_values(connection: &Connection, environment: &EnvironmentName, ahead: Ahead) -> Sql<()> {
+    let name = name_of(connection, environment, &ahead.path)?;
+    keep_values(connection, environment, name, ahead.new_key.as_ref(), ahead.ground, ahead.values)
+}
+
+fn name_of(connection: &Connection, environment: &EnvironmentName, path: &StatePath) -> Sql<i64> {
+    let sql = "SELECT id FROM name WHERE environment = ?1 AND path = ?2";
+    connection.prepare_cached(sql)?.query_row([environment.as_str(), path.as_str()], |row| row.get(0))
 }
 
 /// Drops uploads under a key that nothing refers to.

@@ -142,6 +142,7 @@ impl Transaction for Work<'_> {
             }
             Change::PutDataKeys(records) => keys::put_wraps(self.connection, command.inside(), &records)?,
             Change::PutBody(document) => keys::put_body(self.connection, command.inside(), *document)?,
+            Change::PutValues(ahead) => keys::put_values(self.connection, command.inside(), *ahead)?,
             Change::DropValues { key, most } => keys::drop_values(self.connection, key, most)?,
             Change::DropStaged(key) => keys::drop_staged(self.connection, key)?,
             Change::RetireDataKey(key) => keys::retire(self.connection, key)?,

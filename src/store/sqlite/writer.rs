@@ -1,6 +1,7 @@
 //! The one writer: takes what is queued without lingering, decides it in one transaction with one `now` and a savepoint per request,
 //! and answers after the commit.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
@@ -158,19 +159,27 @@ impl Writer {
 
     /// Works until it is told to stop, or a commit ends in an unclear way.
     pub(super) fn run(mut self, queue: &Receiver<Job>) {
+        let mut patient = VecDeque::new();
         loop {
-            let first = match queue.recv_timeout(self.desk.patience()) {
+            let patience = if patient.is_empty() { self.desk.patience() } else { Duration::ZERO };
+            let first = match queue.recv_timeout(patience) {
                 Ok(job) => Some(job),
                 // Under a test's own clock nothing happens by itself.
-                Err(RecvTimeoutError::Timeout) if !self.desk.unattended => continue,
+                Err(RecvTimeoutError::Timeout) if !self.desk.unattended && patient.is_empty() => continue,
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let (jobs, stop) = gather(first, queue);
+            let (jobs, stop) = gather(first, queue, &mut patient);
             if matches!(stop, Some(Job::Abandon)) {
                 return;
             }
-            if self.batch(jobs).is_err() {
+            // What is patient has a transaction of its own, so that the others wait for one such at most, and for none that comes after them.
+            let next = if stop.is_some() { patient.drain(..).collect() } else { Vec::from_iter(patient.pop_front()) };
+            let mut ended = if jobs.is_empty() && !next.is_empty() { Ok(()) } else { self.batch(jobs) };
+            if !next.is_empty() {
+                ended = ended.and_then(|()| self.batch(next));
+            }
+            if ended.is_err() {
                 tracing::error!("a commit ended in an unclear way; the store stops and must be opened anew");
                 self.desk.head.send_modify(|head| head.failed = true);
                 return;
@@ -468,15 +477,18 @@ fn pending_locks(connection: &Connection, now: StoreTime) -> rusqlite::Result<Du
     Ok(due)
 }
 
-/// What is queued, up to a batch, and what ends the writer after it.
-fn gather(first: Option<Job>, queue: &Receiver<Job>) -> (Vec<Job>, Option<Job>) {
+/// What is queued, up to a batch, and what ends the writer after it. What is patient is put with the patient.
+fn gather(first: Option<Job>, queue: &Receiver<Job>, patient: &mut VecDeque<Job>) -> (Vec<Job>, Option<Job>) {
     let mut jobs = Vec::new();
     let mut next = first;
     while let Some(job) = next {
         if matches!(job, Job::Close | Job::Abandon) {
             return (jobs, Some(job));
         }
-        jobs.push(job);
+        match &job {
+            Job::Submit(command, _) if command.is_patient() => patient.push_back(job),
+            _ => jobs.push(job),
+        }
         next = if jobs.len() < BATCH { queue.try_recv().ok() } else { None };
     }
     (jobs, None)
@@ -516,3 +528,35 @@ fn probe(connection: &Connection, now: StoreTime) -> rusqlite::Result<()> {
 }
 
 const _: () = assert!(BEAT.as_micros() < time::LONGEST_STEP.as_micros());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::command::{Act, EnvironmentAct, KeyAct};
+    use crate::domain::ids::RequestId;
+
+    fn submit(act: KeyAct) -> Job {
+        let act = Act::Environment("dev".parse().unwrap(), EnvironmentAct::Keys(Box::new(act)));
+        Job::Submit(Box::new(Command { principal: "test".parse().unwrap(), request: None, act }), oneshot::channel().0)
+    }
+
+    #[test]
+    fn work_that_nobody_waits_for_is_put_behind_the_rest() {
+        let (send, queue) = std::sync::mpsc::channel();
+        let job = RequestId([1; 16]);
+        for act in [
+            KeyAct::Rewrapped { job, keys: Vec::new() },
+            KeyAct::Destroy,
+            KeyAct::Resealed { job: None, cursor: None, documents: Vec::new() },
+            KeyAct::Retire { job, keys: Vec::new() },
+            KeyAct::Finish { job },
+        ] {
+            send.send(submit(act)).unwrap();
+        }
+        send.send(Job::Close).unwrap();
+        let mut patient = VecDeque::new();
+        let (jobs, stop) = gather(queue.try_recv().ok(), &queue, &mut patient);
+        assert_eq!((jobs.len(), patient.len()), (2, 3));
+        assert!(matches!(stop, Some(Job::Close)));
+    }
+}

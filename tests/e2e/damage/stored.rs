@@ -19,7 +19,7 @@ use leasehold::store::clock::SystemSource;
 use leasehold::store::sqlite::{self, Offline, Options, Sqlite, Tried, Verdict};
 use rusqlite::Connection;
 
-use crate::rig::{Server, TIGHT, Writer, read};
+use crate::rig::{Server, TIGHT, Writer, read, until};
 
 /// All documents.
 pub(super) const ALL: &[&str] =
@@ -137,6 +137,9 @@ impl Stored {
             answers.insert((*name).to_owned(), answer.map_err(|error| (error.code(), format!("{error} {}", error.next()))));
         }
         store.close().await.unwrap();
+        // What it does by itself may still be reading: nothing may have the files open when they are put back.
+        drop(service);
+        until("the service lets go of the store", || async { Arc::strong_count(&store) == 1 }).await;
         answers
     }
 
