@@ -84,6 +84,7 @@ fn another_token(global: &Global, folder: &Path) -> Result<(), Failure> {
         let next = "give the data directory of the server, or leave `--token` out to make a new one";
         return Err(Failure::local(format!("there is no {}", folder.display()), next));
     }
+    private_folder(folder).map_err(|error| Failure::local(error.to_string(), ""))?;
     let token = serve::init::init(folder).map_err(no_token)?;
     Out::new(global.output).card(&[("token", token.to_string())], || json!({ "token": *token }))?;
     note("keep it now: it is not shown again; the server accepts it from its next start on");

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::ids::TokenHash;
 use crate::service::access::{Secret, fresh_secret, hash_of};
-use crate::store::folder::{FolderError, private_folder};
 
 /// Why there is no first token.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +20,6 @@ pub enum InitError {
     Malformed(PathBuf),
     #[error("a token was made for {} that no server has taken over yet; start the server, or delete {} to make another one", .folder.display(), .file.display())]
     Pending { folder: PathBuf, file: PathBuf },
-    #[error(transparent)]
-    Folder(#[from] FolderError),
     #[error("the operating system gives no randomness")]
     Randomness,
 }
@@ -30,7 +27,7 @@ pub enum InitError {
 /// What waits in the data folder for the next start.
 const FILE: &str = "admin.init";
 
-/// Makes a token with all rights for the next start of a server with this data folder.
+/// Makes a token with all rights for the next start of a server with this data folder, which is there.
 ///
 /// # Errors
 /// The folder cannot be written, or another such token waits there.
@@ -47,7 +44,6 @@ pub fn init(folder: &Path) -> Result<Secret, InitError> {
 pub fn offer(folder: &Path, token: &str) -> Result<(), InitError> {
     let file = folder.join(FILE);
     let failed = |cause| InitError::Io { file: file.clone(), cause };
-    private_folder(folder)?;
     let made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&file);
     let mut made = made.map_err(|cause| match cause.kind() {
         io::ErrorKind::AlreadyExists => InitError::Pending { folder: folder.to_owned(), file: file.clone() },

@@ -176,7 +176,8 @@ async fn reads_through_the_door_of_the_http_backend_are_recorded_as_what_they_op
         get("?view=outputs").await;
         get("?view=redacted").await;
         let rows = server.api.rows().await;
-        let read: Vec<_> = rows[before..].iter().map(|row| (row["act"].as_str(), row["verb"].as_str(), row["version"].as_u64())).collect();
+        let read: Vec<_> =
+            rows[before..].iter().map(|row| (row["act"].as_str(), row["verb"].as_str(), row["version"].as_u64())).collect();
         assert_eq!(read, [(Some("read"), Some("read.full"), Some(1)), (Some("read"), Some("read.outputs"), Some(1))]);
     })
     .await;

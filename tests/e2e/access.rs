@@ -94,7 +94,8 @@ fn pipeline_gets_its_own_token_as_the_docs_say() {
     let admin = store.admin.clone();
     store.ok(&admin, &["env", "create", "prod", "--no-recovery"]);
     let file = store.file("network.token");
-    let create = ["token", "create", "network-ci", "--for", "15m", "--state", "prod/network", "--role", "pipeline", "--to", &file];
+    let create =
+        ["token", "create", "network-ci", "--for", "15m", "--state", "prod/network", "--role", "pipeline", "--to", &file];
     let made = store.ok(&admin, &create);
     let token = text(&file).trim().to_owned();
     assert!(token.starts_with("lh_") && !made.out.contains(&token) && !made.err.contains(&token), "{}", made.out);

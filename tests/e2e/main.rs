@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "helpers of tests are tests")]
 #![allow(clippy::await_holding_lock, reason = "what was seen is judged when nobody writes to it any more")]
 
-mod audit;
 mod access;
+mod audit;
 mod canaries;
 mod core_dump;
 mod damage;

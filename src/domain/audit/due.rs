@@ -94,7 +94,7 @@ fn key_act(command: &Command, act: &KeyAct, reply: &Reply) -> Option<Entry> {
             Some(Entry { detail, ..by(command, Deed::KeysVerify, Verb::Keys) })
         }
         // The steps of what was begun with a row, and ends with one.
-        KeyAct::Rewrapped { .. } | KeyAct::Resealed { .. } | KeyAct::Retire { .. } => None,
+        KeyAct::Rewrapped { .. } | KeyAct::Resealed { .. } | KeyAct::Ahead(_) | KeyAct::Retire { .. } => None,
     }
 }
 

@@ -13,10 +13,10 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-use tonic_reflection::pb::v1::ServerReflectionRequest;
 
 use super::wire::{bearer, make_token, revoke, scope, send, send_nothing};
 use crate::support::{Api, Http, Running, StoreKind, open, refused, terraform};
@@ -191,7 +191,10 @@ async fn health_is_for_everybody_and_reflection_only_where_that_is_said() {
         let orphan = format!("Bearer {}", without_rights(&server).await);
         let request = HealthCheckRequest { service: String::new() };
         HealthClient::new(server.caller(None).channel).check(request).await.expect("health");
-        for path in ["/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"] {
+        for path in [
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        ] {
             let list = ServerReflectionRequest {
                 host: String::new(),
                 message_request: Some(MessageRequest::ListServices(String::new())),

@@ -45,8 +45,7 @@ async fn rights_over_secrets_are_handed_on_only_by_who_has_them_and_admin() {
 async fn grant_that_was_taken_back_does_not_come_back_with_its_request() {
     on_each_engine(async |server| {
         let ci = bearer(&server.api, "ci", &[scope("reader", "dev/**")]).await;
-        let request =
-            pb::GrantRequest { to: "token:ci".to_owned(), scope: Some(scope("pipeline", "dev/**")), request_id: id() };
+        let request = pb::GrantRequest { to: "token:ci".to_owned(), scope: Some(scope("pipeline", "dev/**")), request_id: id() };
         let granted = server.api.access().grant(request.clone()).await.unwrap().into_inner();
         let again = server.api.access().grant(request.clone()).await.unwrap().into_inner();
         assert_eq!(again, granted, "one effect");
@@ -117,10 +116,45 @@ async fn explanation_names_the_grant_that_decides() {
 async fn globs_that_are_none_are_refused_and_mean_nothing() {
     let server = Running::start(StoreKind::Memory).await;
     let wrong = [
-        "", "//", "/dev", "dev/", "dev//app", "dev/..", "dev/../prod", "../dev", "..", "dev/.", "dev/./app", "dev/***", "dev/**app",
-        "dev/app**", "dev/a*", "***", "dev/**/**", "**/**", "Dev/app", "dev/＊", "dev/＊＊", "dev/∗", "dеv/app", "dev/аpp", "dev\u{2215}app",
-        "dev\u{ff0f}app", "dev/app\u{200b}", "dev/app\u{301}", "dev\u{202e}/app", "dev/app\0", "dev/app\n", " dev/app", "dev/app ", "dev\\app",
-        "dev/[a]", "dev/{a,b}", "dev/a?", "dev/%2e%2e", "!dev/app",
+        "",
+        "//",
+        "/dev",
+        "dev/",
+        "dev//app",
+        "dev/..",
+        "dev/../prod",
+        "../dev",
+        "..",
+        "dev/.",
+        "dev/./app",
+        "dev/***",
+        "dev/**app",
+        "dev/app**",
+        "dev/a*",
+        "***",
+        "dev/**/**",
+        "**/**",
+        "Dev/app",
+        "dev/＊",
+        "dev/＊＊",
+        "dev/∗",
+        "dеv/app",
+        "dev/аpp",
+        "dev\u{2215}app",
+        "dev\u{ff0f}app",
+        "dev/app\u{200b}",
+        "dev/app\u{301}",
+        "dev\u{202e}/app",
+        "dev/app\0",
+        "dev/app\n",
+        " dev/app",
+        "dev/app ",
+        "dev\\app",
+        "dev/[a]",
+        "dev/{a,b}",
+        "dev/a?",
+        "dev/%2e%2e",
+        "!dev/app",
     ];
     for on in wrong {
         let granted = grant(&server.api, "oidc:test:ci", scope("reader", on)).await;
@@ -130,7 +164,9 @@ async fn globs_that_are_none_are_refused_and_mean_nothing() {
     }
     let deep = vec!["a"; 18].join("/");
     refused(grant(&server.api, "oidc:test:ci", scope("reader", &deep)).await, Code::InvalidArgument, "ACCESS_INVALID");
-    for to in ["", "*", "ci", "token:*", "oidc:*", "cert:*", "oidc:te*", "oidc:a:*:b", "Token:ci", "token:ci\n", "oidc:test:\u{200b}"] {
+    for to in
+        ["", "*", "ci", "token:*", "oidc:*", "cert:*", "oidc:te*", "oidc:a:*:b", "Token:ci", "token:ci\n", "oidc:test:\u{200b}"]
+    {
         refused(grant(&server.api, to, scope("reader", "dev/**")).await, Code::InvalidArgument, "ACCESS_INVALID");
     }
     refused(grant(&server.api, "token:nobody", scope("reader", "dev/**")).await, Code::NotFound, "API_TOKEN_NOT_FOUND");

@@ -143,17 +143,11 @@ fn asks(rpc: Rpc, place: &Place) -> Vec<(Ask, Vec<u8>)> {
         Rpc::EnvironmentGet => vec![ask(Within, pb::GetEnvironmentRequest { name: environment() }.encode_to_vec())],
         Rpc::EnvironmentFreeze => {
             let freeze = |target| pb::FreezeRequest { target, reason: "a test".to_owned(), request_id: id() }.encode_to_vec();
-            vec![
-                ask(Environment, freeze(environment())),
-                by("freeze a state", State, &[Verb::Admin], freeze(state())),
-            ]
+            vec![ask(Environment, freeze(environment())), by("freeze a state", State, &[Verb::Admin], freeze(state()))]
         }
         Rpc::EnvironmentUnfreeze => {
             let unfreeze = |target| pb::UnfreezeRequest { target, request_id: id() }.encode_to_vec();
-            vec![
-                ask(Environment, unfreeze(environment())),
-                by("unfreeze a state", State, &[Verb::Admin], unfreeze(state())),
-            ]
+            vec![ask(Environment, unfreeze(environment())), by("unfreeze a state", State, &[Verb::Admin], unfreeze(state()))]
         }
         Rpc::EnvironmentGetRules => vec![ask(Within, pb::GetRulesRequest { name: environment() }.encode_to_vec())],
         // Of another revision than the current one.
@@ -172,8 +166,7 @@ fn asks(rpc: Rpc, place: &Place) -> Vec<(Ask, Vec<u8>)> {
         }
         Rpc::KeyChangeRecipients => {
             let add = vec!["nobody".to_owned()];
-            let request =
-                pb::ChangeRecipientsRequest { environment: environment(), request_id: id(), add, ..Default::default() };
+            let request = pb::ChangeRecipientsRequest { environment: environment(), request_id: id(), add, ..Default::default() };
             let message = request.encode_to_vec();
             vec![(Ask::of(rpc.path(), Environment, &[Verb::Keys]).and(Verb::ReadFull), message)]
         }
@@ -283,8 +276,7 @@ fn asks(rpc: Rpc, place: &Place) -> Vec<(Ask, Vec<u8>)> {
             vec![ask(State, request.encode_to_vec())]
         }
         Rpc::StateDelete => {
-            let request =
-                pb::DeleteStateRequest { state: state(), session: session(), token: 1, request_id: id(), expect: None };
+            let request = pb::DeleteStateRequest { state: state(), session: session(), token: 1, request_id: id(), expect: None };
             vec![ask(State, request.encode_to_vec())]
         }
         Rpc::StatePurge => {
@@ -323,11 +315,8 @@ fn asks(rpc: Rpc, place: &Place) -> Vec<(Ask, Vec<u8>)> {
             vec![(ask, request.encode_to_vec())]
         }
         Rpc::AccessGrant => {
-            let request = pb::GrantRequest {
-                to: "oidc:test:matrix".to_owned(),
-                scope: Some(scope("write", &state())),
-                request_id: id(),
-            };
+            let request =
+                pb::GrantRequest { to: "oidc:test:matrix".to_owned(), scope: Some(scope("write", &state())), request_id: id() };
             let ask = Ask::of("grant a right to write", State, &[Verb::Admin]).otherwise(Outcome::Beyond);
             vec![(ask, request.encode_to_vec())]
         }

@@ -16,9 +16,12 @@ async fn full_reads_include_the_others_and_no_other_read_does() {
     let server = Running::start(StoreKind::Memory).await;
     server.api.write_once("dev/app", &terraform("l", 1, "planted")).await;
     let views = [pb::View::Full, pb::View::Redacted, pb::View::Outputs];
-    for (verb, may) in
-        [("read.full", [true; 3]), ("read.redacted", [false, true, false]), ("read.outputs", [false, false, true]), ("write", [false; 3])]
-    {
+    for (verb, may) in [
+        ("read.full", [true; 3]),
+        ("read.redacted", [false, true, false]),
+        ("read.outputs", [false, false, true]),
+        ("write", [false; 3]),
+    ] {
         let reader = bearer(&server.api, &verb.replace('.', "-"), &[scope(verb, "dev/**")]).await;
         for (view, may) in views.into_iter().zip(may) {
             let answer = pull(&reader, "dev/app", view).await;
@@ -135,6 +138,7 @@ async fn reasons_of_what_is_sealed_are_for_who_may_read_all() {
     assert!(shown.sealed_count == 1 && shown.sealed[0].reason.is_empty(), "{shown:?}");
     let shown = server.api.state().show(why).await.unwrap().into_inner();
     assert!(!shown.sealed[0].reason.is_empty(), "{shown:?}");
-    let create = pb::CreateEnvironmentRequest { name: "own".to_owned(), request_id: id(), no_recovery: true, ..Default::default() };
+    let create =
+        pb::CreateEnvironmentRequest { name: "own".to_owned(), request_id: id(), no_recovery: true, ..Default::default() };
     refused(reader.environment().create(create).await, Code::PermissionDenied, "NOT_ALLOWED");
 }

@@ -66,11 +66,7 @@ async fn revoked_token_leaves_the_queues_and_is_never_served() {
         let ci = bearer(&server.api, "ci", &[scope("pipeline", "dev/**")]).await;
         let child = bearer(&ci, "child", &[scope("pipeline", "dev/**")]).await;
         let holder = server.api.hold("dev/app", "holder").await;
-        let wait = |session: &str, unattended| pb::AcquireRequest {
-            wait_ms: 60_000,
-            unattended,
-            ..acquire("dev/app", session)
-        };
+        let wait = |session: &str, unattended| pb::AcquireRequest { wait_ms: 60_000, unattended, ..acquire("dev/app", session) };
         let (_, mut first) = child.queue(wait("first", true)).await;
         let (_, mut second) = server.api.queue(wait("second", false)).await;
         let (_, mut third) = ci.queue(wait("third", false)).await;

@@ -6,8 +6,7 @@ use tonic::Code;
 use super::wire::{bearer, make_token, revoke_grant, scope};
 use crate::support::{Api, acquire, id, on_each_engine, refused};
 
-const STATES: [&str; 8] =
-    ["dev/a", "dev/b/one", "dev/b/two", "dev/c", "dev/z", "prod/a", "prod/b/one", "prod/c"];
+const STATES: [&str; 8] = ["dev/a", "dev/b/one", "dev/b/two", "dev/c", "dev/z", "prod/a", "prod/b/one", "prod/c"];
 
 async fn states(api: &Api, prefix: &str, limit: u32) -> Vec<String> {
     let (mut found, mut after) = (Vec::new(), String::new());

@@ -109,7 +109,6 @@ pub(super) async fn revoke_grant(api: &Api, named: &str) -> Result<pb::AccessGra
 }
 
 pub(super) async fn explain(api: &Api, principal: &str, verb: &str, object: &str) -> Result<pb::ExplainResponse, Status> {
-    let request =
-        pb::ExplainRequest { principal: principal.to_owned(), verb: verb.to_owned(), object: object.to_owned() };
+    let request = pb::ExplainRequest { principal: principal.to_owned(), verb: verb.to_owned(), object: object.to_owned() };
     Ok(api.access().explain(request).await?.into_inner())
 }

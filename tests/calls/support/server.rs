@@ -160,6 +160,7 @@ fn admin_token(folder: &Path, data: &Path) -> String {
         leasehold::serve::init::offer(data, &token).expect("the token is offered again");
         return token;
     }
+    leasehold::store::folder::private_folder(data).expect("the folder is made");
     let token = leasehold::serve::init::init(data).expect("a token is made").to_string();
     std::fs::write(kept, &token).unwrap();
     token
