@@ -45,6 +45,7 @@ impl fmt::Display for On {
 
 const LEASES: &[Verb] = &[Verb::LeaseExclusive, Verb::LeaseShared];
 const SEES_LOCKS: &[Verb] = &[Verb::ReadRedacted, Verb::LeaseExclusive, Verb::LeaseShared, Verb::Break];
+const PULLS: &[Verb] = &[Verb::ReadRedacted, Verb::ReadOutputs, Verb::ReadFull, Verb::Write];
 const READS: &[Verb] = &[Verb::ReadRedacted, Verb::ReadOutputs, Verb::ReadFull];
 
 const fn on(verbs: &'static [Verb], on: On) -> Demand {
@@ -88,7 +89,7 @@ pub const fn demand(rpc: Rpc) -> Demand {
         Rpc::LeaseGet | Rpc::LeaseListTickets => on(SEES_LOCKS, State),
         Rpc::LeaseList => on(SEES_LOCKS, Seen),
         Rpc::StatePush => on(&[Verb::Write], State).or_lease_secret().by("and `rewrite`, to rewrite"),
-        Rpc::StatePull => on(READS, State).by("by the view; a draft opens to its writer, too"),
+        Rpc::StatePull => on(PULLS, State).by("by the view; `write` for one's own draft"),
         Rpc::StateList | Rpc::WatchWatch => on(&[Verb::ReadRedacted], Seen),
         Rpc::StateHistory | Rpc::StateShow => on(&[Verb::ReadRedacted], State),
         Rpc::StateDiff => on(&[Verb::ReadRedacted], State).by("`read.full` for who may write"),

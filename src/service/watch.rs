@@ -99,6 +99,8 @@ impl Service {
         }
         loop {
             told.borrow_and_update();
+            // Who has lost its rights since is not to wait for what it will never be told.
+            self.allow_list(caller, &[Verb::ReadRedacted], prefix.environment.as_ref())?;
             let page = self.page(cursor.revision).await?;
             if page.is_empty() {
                 tokio::select! {

@@ -22,7 +22,8 @@ pub(crate) enum TokenCommand {
 pub(crate) struct CreateFlags {
     /// Name of the token, never used before [default: one is drawn]
     pub(crate) name: Option<String>,
-    /// A role (reader planner pipeline agent operator keyholder auditor admin) or a verb; repeat for more
+    /// A role (reader planner pipeline agent operator keyholder auditor admin) or a verb (`verb:admin` is the verb, `admin` the role); repeat
+    /// for more
     #[arg(long, required = true, value_name = "ROLE|VERB")]
     pub(crate) role: Vec<String>,
     /// ENV, ENV/PATH or /, by whole segments: `*` stands for one, `**` for any number; repeat for more
@@ -44,7 +45,7 @@ pub(crate) enum AccessCommand {
     /// Grant a role or a verb on what a glob matches
     #[command(after_help = "\
 Verbs: read.redacted read.outputs read.full lease.shared lease.exclusive write break rollback rewrite promote approve keys admin audit.
-read.full includes the other reads; nothing else is implied. You need `admin` on all that you grant on; to grant read.full, keys and admin
+read.full includes the other reads; nothing else is implied. `admin` is the role with all verbs, `verb:admin` the verb alone. You need `admin` on all that you grant on; to grant read.full, keys and admin
 the same right as well.")]
     Grant {
         /// token:NAME, oidc:BINDING:SUBJECT or cert:KIND:NAME; `:*` at the end stands for all that begin so

@@ -170,11 +170,14 @@ impl FromStr for Verb {
     }
 }
 
-/// The name of a role, or a verb.
+/// The name of a role, or a verb. `admin` is both, and means the role; `verb:admin` is the verb and nothing else.
 impl FromStr for Verbs {
     type Err = AccessError;
 
     fn from_str(text: &str) -> Result<Self, AccessError> {
+        if let Some(verb) = text.strip_prefix("verb:") {
+            return verb.parse().map(|verb| Self::of(&[verb]));
+        }
         let role = Role::ALL.iter().find(|role| role.as_str() == text);
         role.map_or_else(|| text.parse().map(|verb| Self::of(&[verb])), |role| Ok(role.verbs()))
     }
@@ -213,7 +216,9 @@ mod tests {
     fn roles_and_verbs_are_read_by_their_words_and_nothing_else_is() {
         assert_eq!("pipeline".parse(), Ok(Role::Pipeline.verbs()));
         assert_eq!("read.full".parse(), Ok(Verbs::of(&[Verb::ReadFull])));
-        for wrong in ["", "Admin", "admin ", "read", "read.*", "аdmin"] {
+        assert_eq!("admin".parse(), Ok(Role::Admin.verbs()));
+        assert_eq!("verb:admin".parse(), Ok(Verbs::of(&[Verb::Admin])));
+        for wrong in ["", "Admin", "admin ", "read", "read.*", "аdmin", "verb:", "verb:pipeline", "verb:verb:admin"] {
             assert_eq!(wrong.parse::<Verbs>(), Err(AccessError::Verb), "{wrong}");
         }
         let all = Role::Admin.verbs();

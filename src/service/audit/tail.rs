@@ -25,7 +25,7 @@ pub enum Start {
 }
 
 impl Service {
-    /// Begins to read the audit. If it follows, the channel ends when the receiver is dropped or the store stops.
+    /// Begins to read the audit. If it follows, the channel ends when the receiver is dropped, the caller loses its right, or the store stops.
     ///
     /// # Errors
     /// The caller may not.
@@ -38,13 +38,17 @@ impl Service {
             Start::Since(at) => self.before(at, last).await?,
         };
         let (send, receive) = mpsc::channel(8);
-        let (me, mut head) = (Arc::downgrade(self), self.store.head());
+        let (me, mut head, caller) = (Arc::downgrade(self), self.store.head(), caller.clone());
         tokio::spawn(async move {
             let mut after = after;
             loop {
                 let until = head.borrow_and_update().audit;
                 while after < until {
                     let Some(service) = me.upgrade() else { return };
+                    // As its rights are now: who has lost them is told nothing more.
+                    if !service.may(&caller, Verb::Audit, Object::Store) {
+                        return drop(send.send(Err(Error::NotAllowed)).await);
+                    }
                     let rows = match service.audit_rows(after, PAGE).await {
                         Ok(rows) => rows,
                         Err(error) => return drop(send.send(Err(error)).await),

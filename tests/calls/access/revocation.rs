@@ -208,3 +208,37 @@ async fn only_its_maker_or_an_admin_of_the_store_revokes_a_token() {
     revoke(&lead, "ci").await.expect("again is fine");
     revoke(&server.api, "lead").await.expect("an admin of the store");
 }
+
+#[tokio::test]
+async fn watches_and_tails_end_with_the_right_to_them() {
+    on_each_engine(async |server| {
+        let scopes = [scope("reader", "dev/**"), scope("audit", "/")];
+        let ci = bearer(&server.api, "ci", &scopes).await;
+        let mut watch = ci.watch().watch(pb::WatchRequest::default()).await.unwrap().into_inner();
+        watch.message().await.unwrap().expect("where it stands");
+        let follow = pb::TailRequest { follow: true, from: Some(pb::tail_request::From::Last(1)) };
+        let mut tail = ci.audit().tail(follow).await.unwrap().into_inner();
+        tail.message().await.unwrap().expect("the last entry");
+        revoke(&server.api, "ci").await.unwrap();
+        server.api.hold("dev/planted", "s").await;
+        let told = tokio::time::timeout(std::time::Duration::from_secs(20), async {
+            let watch = loop {
+                match watch.message().await {
+                    Ok(Some(more)) => assert!(!format!("{more:?}").contains("planted"), "{more:?}"),
+                    ended => break ended.map(drop),
+                }
+            };
+            let tail = loop {
+                match tail.message().await {
+                    Ok(Some(more)) => assert!(!format!("{more:?}").contains("planted"), "{more:?}"),
+                    ended => break ended.map(drop),
+                }
+            };
+            (watch, tail)
+        });
+        let (watch, tail) = told.await.expect("told in time");
+        refused(watch, Code::PermissionDenied, "NOT_ALLOWED");
+        refused(tail, Code::PermissionDenied, "NOT_ALLOWED");
+    })
+    .await;
+}

@@ -31,9 +31,9 @@ async fn token_is_shown_once_and_again_only_to_the_very_request_while_the_server
     assert_eq!((record.name.as_str(), record.principal.as_str(), record.maker.as_str()), ("ci", "token:ci", "token:admin"));
     let again = server.api.access().create_token(request.clone()).await.unwrap().into_inner();
     assert_eq!((again.token.unwrap(), again.secret), (record.clone(), secret.clone()), "the answer was lost");
-    // Another caller's request of the same id is no other's answer.
+    // The same id from another caller is another request.
     let other = bearer(&server.api, "other", &[scope("admin", "**")]).await;
-    refused(other.access().create_token(request.clone()).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+    refused(other.access().create_token(request.clone()).await, Code::AlreadyExists, "TOKEN_NAME_TAKEN");
     let more = pb::CreateTokenRequest { scopes: vec![scope("admin", "dev/**")], ..request.clone() };
     refused(server.api.access().create_token(more).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
     let taken = pb::CreateTokenRequest { request_id: id(), ..request.clone() };
