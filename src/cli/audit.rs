@@ -75,7 +75,7 @@ async fn export(client: &Client, flags: ExportFlags) -> Result<(), Failure> {
     };
     while let Some(lines) = stream.next().await? {
         let checkpoints = lines.iter().filter(|line| line.starts_with("{\"checkpoint\""));
-        last = checkpoints.filter_map(|line| Statement::read(line)).last().or(last);
+        last = checkpoints.filter_map(|line| Statement::read(line)).next_back().or(last);
         match &mut file {
             Some(file) => file.file.write_all(joined(&lines).as_bytes()).await.map_err(|cause| {
                 let what = format!("{} cannot be written: {cause}", out.as_deref().unwrap_or(Path::new("")).display());

@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, OptionFuture, maybe_done};
 use tokio::sync::OwnedSemaphorePermit;
 use zeroize::Zeroizing;
 
+use super::audit::About;
 use super::pull::Meta;
 use super::sealing::{Place, Plain, run};
 use super::{Caller, Error, PERMIT, Service, random};
@@ -210,7 +211,13 @@ impl Service {
             let (current, ground) = self.top(state).await?;
             let live = current.as_ref().filter(|current| !current.deleted());
             let format = match (live.map(|live| live.format), wanted) {
-                (Some(fixed), Some(got)) if fixed != got => return Err(Refusal::FormatDiffers { fixed, got }.into()),
+                (Some(fixed), Some(got)) if fixed != got => {
+                    let Draftless { session, token, .. } = write;
+                    let about = About::Write { state: state.clone(), session, token, guessed: false };
+                    let refusal = Refusal::FormatDiffers { fixed, got };
+                    self.heed(&actor, about, &Err(refusal.clone()));
+                    return Err(refusal.into());
+                }
                 (fixed, asked) => fixed.or(asked),
             };
             let expect = write.expect.unwrap_or_else(|| Expect::of(current.as_ref()));

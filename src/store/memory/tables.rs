@@ -110,11 +110,11 @@ impl Transaction for Work<'_> {
 
     fn load(&mut self, command: &Command, ctx: &Context<'_>) -> Result<Snapshot, Infallible> {
         let (needs, now) = (command.needs(), ctx.now);
-        let mut snapshot = Snapshot::default();
-        snapshot.effect = command.request.and_then(|(id, _)| {
+        let effect = command.request.and_then(|(id, _)| {
             let (at, effect) = self.tables.effects.get(&(id, command.principal.clone()))?;
             (now.since(*at) < ctx.limits.request_memory).then(|| effect.clone())
         });
+        let mut snapshot = Snapshot { effect, ..Snapshot::default() };
         let Some(inside) = command.environment() else {
             self.tables.access.load(&needs, &mut snapshot);
             return Ok(snapshot);

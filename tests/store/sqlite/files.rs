@@ -1,11 +1,13 @@
 //! Wrong, damaged and newer files: refused, never changed.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
+use leasehold::store::folder::FolderError;
 use leasehold::store::sqlite::OpenError;
 use rusqlite::Connection;
 
-use super::{database, on, refusal, server};
+use super::{database, make_private, on, refusal, server, write_private};
 use crate::commands::document;
 use crate::engines::{folder, options};
 
@@ -54,7 +56,7 @@ fn other_files_are_refused() {
     let text = b"These are notes, and they are dear to somebody.\n";
     for bytes in [&text[..], &text.repeat(400), b"SQLite format 3\0", &[0; 4096]] {
         let folder = folder();
-        std::fs::write(database(folder.path()), bytes).unwrap();
+        write_private(&database(folder.path()), bytes);
         let error = refused(folder.path());
         assert!(matches!(error, OpenError::Foreign(_)), "{error}");
     }
@@ -71,6 +73,7 @@ fn foreign_databases_are_refused() {
             ))
             .unwrap();
         drop(connection);
+        make_private(&database(folder.path()));
         let error = refused(folder.path());
         assert!(matches!(error, OpenError::Foreign(_)), "{mode} {application}: {error}");
     }
@@ -109,14 +112,14 @@ fn folder_that_is_a_file_is_refused() {
     let folder = folder();
     let file = folder.path().join("file");
     std::fs::write(&file, b"dear").unwrap();
-    assert!(matches!(refusal(&options(&file)), OpenError::Folder { .. }));
+    assert!(matches!(refusal(&options(&file)), OpenError::Private(FolderError::NoFolder(_))));
     assert_eq!(std::fs::read(&file).unwrap(), b"dear");
 }
 
 #[test]
 fn database_that_is_a_folder_is_refused() {
     let folder = folder();
-    std::fs::create_dir(database(folder.path())).unwrap();
+    std::fs::DirBuilder::new().mode(0o700).create(database(folder.path())).unwrap();
     assert!(matches!(refusal(&options(folder.path())), OpenError::Folder { .. } | OpenError::Foreign(_)));
 }
 
@@ -124,13 +127,14 @@ fn database_that_is_a_folder_is_refused() {
 fn first_start_that_was_killed_is_done_again() {
     // Before SQLite saw the file: nothing is in it, and nothing is lost by using it.
     let empty = folder();
-    std::fs::write(database(empty.path()), b"").unwrap();
+    write_private(&database(empty.path()), b"");
     on(empty.path()).with("dev").lease("dev/app", "s");
     // After the journal mode was set, before the tables were there.
     let bare = folder();
     let connection = Connection::open(database(bare.path())).unwrap();
     connection.execute_batch("PRAGMA page_size=4096; PRAGMA journal_mode=WAL").unwrap();
     drop(connection);
+    make_private(&database(bare.path()));
     assert_eq!(std::fs::metadata(database(bare.path())).unwrap().len(), 4096);
     on(bare.path()).with("dev").lease("dev/app", "s");
     // With the tables in the log only.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use leasehold::domain::audit::{AuditAct, Checkpoint, Deed, Entry};
 use leasehold::domain::command::{Act, Command, StoreAct};
 use leasehold::domain::ids::{BodyId, DataKeyId};
+use leasehold::store::folder::FolderError;
 use leasehold::store::sqlite::{OpenError, Options};
 use leasehold::store::{Query, StoreError};
 
@@ -146,7 +147,7 @@ fn read_only_folder_is_refused() {
     assert!(Process::new("mount").args(["-o", "remount,ro"]).arg(&folder).status().unwrap().success());
     let error = refusal(&options(&folder));
     assert!(matches!(error, OpenError::Folder { .. }), "{error}");
-    assert!(matches!(refusal(&options(&folder.join("new"))), OpenError::Folder { .. }));
+    assert!(matches!(refusal(&options(&folder.join("new"))), OpenError::Private(FolderError::Io { .. })));
 }
 
 #[test]

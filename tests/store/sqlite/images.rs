@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use super::write_private;
 use crate::shim::{Kind, Op};
 
 /// What a disk may do with writes that were not synced.
@@ -111,7 +112,7 @@ impl Disk {
                     }
                 }
             }
-            std::fs::write(folder.join(name), bytes).unwrap();
+            write_private(&folder.join(name), bytes);
         }
     }
 

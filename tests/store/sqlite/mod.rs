@@ -29,6 +29,16 @@ pub(crate) fn database(folder: &Path) -> PathBuf {
     folder.join("leasehold.db")
 }
 
+/// Writes a file of a data folder as the server keeps it: nobody else's.
+pub(crate) fn write_private(file: &Path, bytes: impl AsRef<[u8]>) {
+    std::fs::write(file, bytes).unwrap();
+    make_private(file);
+}
+
+pub(crate) fn make_private(file: &Path) {
+    std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+}
+
 /// Why a folder cannot be opened.
 pub(crate) fn refusal(options: &Options) -> OpenError {
     match Sqlite::open(clock(), options) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use leasehold::domain::lock::{End, Mode};
 use leasehold::store::sqlite::{OpenError, Options};
 
-use super::{OnDisk, database, on, on_with, refusal, server};
+use super::{OnDisk, database, on, on_with, refusal, server, write_private};
 use crate::commands::document;
 use crate::engines::{Engine, clock, folder, options};
 use crate::rig::Rig;
@@ -134,7 +134,7 @@ fn database_that_vanished_is_not_made_anew() {
         let _ = std::fs::remove_file(database(folder.path()));
         let _ = std::fs::remove_file(folder.path().join("leasehold.db-wal"));
         if empty {
-            std::fs::write(database(folder.path()), b"").unwrap();
+            write_private(&database(folder.path()), b"");
         }
         assert!(matches!(refusal(&options(folder.path())), OpenError::RolledBack { found: 0, .. }));
         assert_eq!(database(folder.path()).exists(), empty);
