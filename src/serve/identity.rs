@@ -12,10 +12,11 @@ use zeroize::Zeroizing;
 
 use super::certificate::named;
 use super::door::{Failures, Peer};
-use super::oidc::{Issuers, Verified, looks_like_jwt};
+use super::oidc::{Issuers, LEEWAY, Verified, looks_like_jwt};
 use crate::domain::access::Credential;
 use crate::domain::command::Trace;
 use crate::domain::ids::TokenHash;
+use crate::domain::time::WallTime;
 use crate::service::access::hash_of;
 use crate::service::{Caller, Error, Known, LeaseSecret, Service};
 
@@ -67,7 +68,12 @@ impl Identity {
         if let Some(token) = shown.filter(|shown| looks_like_jwt(shown) && !self.issuers.is_empty()) {
             match self.issuers.verify(&token, self.seconds()).await {
                 Ok(verified) => return Ok(by_issuer(verified, address)),
-                Err(problem) => tracing::info!(%problem, peer = ?address, "the token of an issuer was not taken"),
+                Err(problem) => {
+                    tracing::info!(%problem, peer = ?address, "the token of an issuer was not taken");
+                    if problem.is_temporary() {
+                        return Err(Error::IssuerUnavailable);
+                    }
+                }
             }
         }
         address.inspect(|address| self.failures.note(*address));
@@ -80,7 +86,8 @@ impl Identity {
             Error::Unauthenticated
         })?;
         let credential = Credential::Principal(named.principal.clone());
-        Ok(Caller::known(Known { credential, principal: named.principal, once: None }, trace))
+        let until = Some(wall(named.expires));
+        Ok(Caller::known(Known { credential, principal: named.principal, once: None, until }, trace))
     }
 
     fn seconds(&self) -> u64 {
@@ -88,10 +95,15 @@ impl Identity {
     }
 }
 
+fn wall(seconds: u64) -> WallTime {
+    WallTime(i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX))
+}
+
 /// Its rights are those of its principal; exchanged for a token of ours, once, it can do the same for longer.
 fn by_issuer(verified: Verified, peer: Option<IpAddr>) -> Caller {
-    let Verified { principal, id, labels, .. } = verified;
-    let known = Known { credential: Credential::Principal(principal.clone()), principal, once: Some(TokenHash(id)) };
+    let Verified { principal, id, labels, expires, .. } = verified;
+    let (credential, until) = (Credential::Principal(principal.clone()), Some(wall(expires.saturating_add(LEEWAY))));
+    let known = Known { credential, principal, once: Some(TokenHash(id)), until };
     Caller::known(known, Arc::new(Trace { peer, labels }))
 }
 

@@ -7,6 +7,7 @@ use crate::domain::access::{Credential, Object, Verb, Verbs};
 use crate::domain::command::Trace;
 use crate::domain::ids::{Token, TokenHash};
 use crate::domain::names::{EnvironmentName, Principal, Session, StateName};
+use crate::domain::time::WallTime;
 
 /// Who calls, as the door found out, and from where.
 #[derive(Clone)]
@@ -34,6 +35,8 @@ pub struct Known {
     pub principal: Principal,
     /// The hash of what was shown, if that may be exchanged for a token: once.
     pub once: Option<TokenHash>,
+    /// When what was shown ends, if nothing of ours says so: streams may last longer.
+    pub until: Option<WallTime>,
 }
 
 /// A lease secret as it was shown: not yet verified. No `Debug`.
@@ -106,6 +109,11 @@ impl Caller {
             Who::Known(known) => known.once,
             Who::Owner(_) | Who::Lease(_) => None,
         }
+    }
+
+    /// Whether what it shows has ended.
+    pub(super) fn has_ended(&self, now: WallTime) -> bool {
+        matches!(&self.who, Who::Known(known) if known.until.is_some_and(|until| until <= now))
     }
 
     pub(super) fn actor(&self) -> Actor {

@@ -35,6 +35,8 @@ pub enum Error {
     Message(String),
     #[error("no valid token was shown")]
     Unauthenticated,
+    #[error("the keys of the token's issuer cannot be had now")]
+    IssuerUnavailable,
     #[error("too many wrong tokens came from this address: it may try again in {} s", .0.as_secs().max(1))]
     Throttled(std::time::Duration),
     #[error("there is nothing here for you: it does not exist, or you have no right on it")]
@@ -117,6 +119,7 @@ impl Error {
             Self::TooLong { .. } => "STREAM_TOO_LONG",
             Self::Message(_) => "MESSAGE_INVALID",
             Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::IssuerUnavailable => "ISSUER_UNAVAILABLE",
             Self::Throttled(_) => "AUTHENTICATION_THROTTLED",
             Self::NotAllowed => "NOT_ALLOWED",
             Self::Forbidden { .. } => "PERMISSION_DENIED",
@@ -162,6 +165,7 @@ impl Error {
             Self::Protocol(_) => "see the comments in proto/leasehold/v1",
             Self::Message(_) => "send what proto/leasehold/v1 says: text in UTF-8, chunks of at most 256 KiB",
             Self::Unauthenticated => "set LEASEHOLD_TOKEN, or LEASEHOLD_TOKEN_FILE, to a valid token",
+            Self::IssuerUnavailable => "try again in a moment; whoever runs the server finds the reason in its log",
             Self::Throttled(_) => "wait, and look for whoever shows a token that is not accepted any more",
             Self::NotAllowed => "check the name, or ask whoever administers it for a grant",
             Self::Forbidden { .. } => "ask whoever administers it for a grant; `leasehold access explain` says what there is",

@@ -58,7 +58,7 @@ fn code(error: &Error) -> Code {
         | Error::ViewUnavailable { .. } => Code::FailedPrecondition,
         Error::Full | Error::AuditFull => Code::ResourceExhausted,
         Error::Unknown => Code::Unknown,
-        Error::Stopping | Error::Locked | Error::Throttled(_) => Code::Unavailable,
+        Error::Stopping | Error::Locked | Error::Throttled(_) | Error::IssuerUnavailable => Code::Unavailable,
         Error::Internal => Code::Internal,
     }
 }

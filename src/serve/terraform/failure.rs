@@ -137,7 +137,8 @@ fn status(error: &Error) -> StatusCode {
         Error::NotAllowed | Error::Forbidden { .. } | Error::Beyond(_) | Error::RecipientForeign => StatusCode::FORBIDDEN,
         Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         // What may be otherwise in a moment: the client tries twice more.
-        Error::Locked
+        Error::IssuerUnavailable
+        | Error::Locked
         | Error::Full
         | Error::AuditFull
         | Error::Unknown

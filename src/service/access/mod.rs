@@ -106,7 +106,7 @@ impl Service {
             Some((token.name.clone(), token.principal.clone()))
         })?;
         self.access.used.insert(name.clone(), now);
-        Some(Known { credential: Credential::Token(name), principal, once: None })
+        Some(Known { credential: Credential::Token(name), principal, once: None, until: None })
     }
 
     /// The wall clock, which the life of tokens is measured by.
@@ -135,6 +135,9 @@ impl Service {
             return Err(Error::Unauthenticated);
         }
         let now = self.now();
+        if caller.has_ended(now) {
+            return Err(Error::Unauthenticated);
+        }
         Ok(caller.credential().map_or(Verbs::of(Verb::ALL), |credential| self.access.read(|access| of(access, credential, now))))
     }
 
