@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use leasehold::secrets::view::redacted::MARK;
 use serde_json::{Value, json};
 
+use crate::canaries::{files, opened};
 use crate::require;
 use crate::rig::{Server, TIGHT};
 
@@ -238,6 +239,17 @@ fn terraform_reads_the_redacted_form_of_all_that_it_wrote() {
     let back = server.leasehold(&["state", "push", "dev/app", path]).output().unwrap();
     assert!(!back.status.success() && String::from_utf8_lossy(&back.stderr).contains("[MARK_WRITTEN]"), "{back:?}");
     assert!(server.leasehold(&["state", "pull", "dev/app"]).output().unwrap().stdout == written);
+
+    // Nothing of it is in what the server keeps, nor in skeletons once they are opened, before and after new keys.
+    for _ in 0..2 {
+        for (file, bytes) in files(&server.data()) {
+            assert_clean(&file.display().to_string(), &bytes);
+        }
+        let (skeletons, whole) = opened(&server.data(), &server.data().join("leasehold.db"), &server.file(""));
+        assert!(skeletons.len() >= 4 && String::from_utf8_lossy(&whole).contains("canary"), "{:?}", skeletons.keys());
+        skeletons.iter().for_each(|(place, text)| assert_clean(place, text));
+        server.ok(&["keys", "reencrypt", "dev"]);
+    }
 }
 
 #[test]

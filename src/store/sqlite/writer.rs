@@ -537,7 +537,10 @@ mod tests {
 
     fn submit(act: KeyAct) -> Job {
         let act = Act::Environment("dev".parse().unwrap(), EnvironmentAct::Keys(Box::new(act)));
-        Job::Submit(Box::new(Command { principal: "test".parse().unwrap(), trace: std::sync::Arc::default(), request: None, act }), oneshot::channel().0)
+        Job::Submit(
+            Box::new(Command { principal: "test".parse().unwrap(), trace: Arc::default(), request: None, act }),
+            oneshot::channel().0,
+        )
     }
 
     #[test]
