@@ -91,7 +91,7 @@ pub struct Under {
 }
 
 /// How many sealed values are dropped in one command.
-pub const COLLECTED: u64 = 100;
+pub const COLLECTED: u64 = 50;
 
 /// How many tickets a snapshot holds at most.
 pub const HEAD_RUN: usize = 32;

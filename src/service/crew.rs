@@ -3,6 +3,7 @@
 //! More would not be faster, and each keeps some of the memory that it has had: the C library gives every thread an arena, and holds on to up to
 //! twice the largest document in each.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
@@ -17,14 +18,15 @@ type Job = Box<dyn FnOnce() + Send>;
 /// One crew for the process. Its threads live as long as it does.
 static CREW: LazyLock<Crew> = LazyLock::new(|| {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Crew::start("documents", cores, || serve(&CREW, false))
+    Crew::start("documents", cores, || serve(&CREW))
 });
 
 /// The thread that stands back.
 static BEHIND: LazyLock<Crew> = LazyLock::new(|| {
     Crew::start("rotations", 1, || {
         stand_back();
-        serve(&BEHIND, true);
+        IS_BEHIND.set(true);
+        serve(&BEHIND);
     })
 });
 
@@ -85,7 +87,7 @@ impl Crew {
     }
 }
 
-fn serve(crew: &Crew, gives_way: bool) {
+fn serve(crew: &Crew) {
     let (own, jobs) = channel();
     loop {
         let next = {
@@ -100,9 +102,18 @@ fn serve(crew: &Crew, gives_way: bool) {
         // The panic itself has been told; who waits is told by the answer that does not come.
         let _ = catch_unwind(AssertUnwindSafe(job));
         // What was woken meanwhile would otherwise wait for the end of a slice, which is longer than a commit.
-        if gives_way {
-            std::thread::yield_now();
-        }
+        give_way();
+    }
+}
+
+thread_local! {
+    static IS_BEHIND: Cell<bool> = const { Cell::new(false) };
+}
+
+/// To be called between the steps of long work: lets others go first where nobody waits for it, and does nothing elsewhere.
+pub(super) fn give_way() {
+    if IS_BEHIND.get() {
+        std::thread::yield_now();
     }
 }
 

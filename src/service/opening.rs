@@ -6,9 +6,9 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::pull::{Meta, Which};
-use super::sealing::{Pace, Plain, Sealings, run};
+use super::sealing::{Pace, Plain, STEP, Sealings, run};
 use super::vault::Ring;
-use super::{Error, Service};
+use super::{Error, Service, crew};
 use crate::domain::document::VersionMeta;
 use crate::domain::format::json::Span;
 use crate::domain::ids::{BodyId, DataKeyId, EnvironmentId, Token};
@@ -215,7 +215,13 @@ impl Skeleton {
     }
 
     fn tokens(&self) -> Result<Vec<Zeroizing<Vec<u8>>>, OpenError> {
-        (0..self.head.holes.len()).map(|n| self.token(n)).collect()
+        let token = |n: usize| {
+            if n.is_multiple_of(STEP) {
+                crew::give_way();
+            }
+            self.token(n)
+        };
+        (0..self.head.holes.len()).map(token).collect()
     }
 
     fn token(&self, n: usize) -> Result<Zeroizing<Vec<u8>>, OpenError> {

@@ -74,6 +74,9 @@ pub(super) enum Pace {
 /// How many pieces are on their way into the store at once: as much as one transaction may take without others noticing.
 const STAGED_AT_ONCE: usize = 8;
 
+/// After how many sealed values others may go first.
+pub(super) const STEP: usize = 32;
+
 /// Below this, moving to another thread costs more than it gains.
 const SMALL: usize = 64 << 10;
 
@@ -224,10 +227,14 @@ impl Work {
         let ((inspected, (digest, head_digest)), found) = both(document.len(), look, || find::find(document, &search));
         let (inspected, found) = (inspected?, found.map_err(FormatError::NotJson)?);
         let parts = cut(document, &found.holes).map_err(unsealable)?;
-        let seal = |(hole, token): (&Hole, &crate::secrets::seal::cut::Token<'_>)| {
+        let seal = |(n, (hole, token)): (usize, (&Hole, &crate::secrets::seal::cut::Token<'_>))| {
+            if n.is_multiple_of(STEP) {
+                crew::give_way();
+            }
             seal_value(&self.keys, &self.binding, hole.kind, &hole.path, token.bytes)
         };
-        let values = found.holes.iter().zip(&parts.tokens).map(seal).collect::<Result<Vec<_>, _>>().map_err(unsealable)?;
+        let values =
+            found.holes.iter().zip(&parts.tokens).enumerate().map(seal).collect::<Result<Vec<_>, _>>().map_err(unsealable)?;
         let masks = masks(&found.holes, &parts);
         Ok(Found {
             shown: parts.text_size + masks.iter().map(|mask| mask.len() as u64).sum::<u64>(),

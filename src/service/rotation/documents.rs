@@ -23,7 +23,7 @@ const BATCH: usize = 8;
 /// How many bytes of documents: a larger one comes alone.
 const BYTES: u64 = 16 << 20;
 /// How many new sealed values, about: each is a row that the store's one writer puts. Those of a document with more go ahead of it.
-const VALUES: usize = 64;
+const VALUES: usize = 32;
 /// How many paths are worked on at once, so that none waits for what the store reads for another. It competes with the clients as so many of
 /// them would.
 const AT_ONCE: usize = 4;

@@ -11,7 +11,7 @@ use crate::domain::sealing::{DataKeyRecord, Wrapped};
 use crate::secrets::keys::{UnwrapError, WrapError, data_key};
 use crate::secrets::recipient::Recipient;
 use crate::service::vault::Ring;
-use crate::service::{Error, Service};
+use crate::service::{Error, Service, crew};
 use crate::store::{Query, Rows, WhichKeys};
 
 /// How many keys are wrapped in a batch: others wait for one, and no longer.
@@ -92,7 +92,7 @@ fn rewrap(ring: &Arc<Ring>, recovery: &[Recipient], records: Vec<DataKeyRecord>)
             Err(WrapError::Unwrap(_)) => failed.push(record.id),
             Err(error) => return Err(super::unwrappable(error)),
         }
-        std::thread::yield_now();
+        crew::give_way();
     }
     Ok((keys, failed))
 }

@@ -349,7 +349,7 @@ on_every_engine! {
 
     fn data_key_is_retired_when_nothing_is_under_it(rig) {
         let token = rig.lease("dev/app", "a");
-        let version = rig.write("dev/app", "a", token, sealing(b"1", 150, 0..150));
+        let version = rig.write("dev/app", "a", token, sealing(b"1", 75, 0..75));
         let key = version.seal.unwrap().data_key;
         let upload = BodyId(fresh());
         let stage = |rig: &Rig<E>| rig.wait(rig.engine().store().stage(upload, key, 0, b"half".to_vec())).unwrap();
@@ -364,7 +364,7 @@ on_every_engine! {
         done(&rig, reseal(vec![one]));
         let (_, count, skipped) = done(&rig, retire(&[key, new]));
         assert_eq!((count, skipped), (0, 1), "values go a number at a time, and the new key stays");
-        assert_eq!(values(&rig, key, &(0..150).collect::<Vec<_>>()).len(), 50);
+        assert_eq!(values(&rig, key, &(0..75).collect::<Vec<_>>()).len(), 25);
         assert_eq!(rig.chunk(upload, 0), None, "what was on its way in can never be committed");
         rig.restart();
         assert_eq!(rig.submit(finish()), Err(Refusal::RotationIncomplete { left: 1 }));
