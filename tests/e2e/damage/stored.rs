@@ -1,6 +1,7 @@
 //! A database with everything in it, that can be edited and put back, and is read by a server in this process.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -233,6 +234,8 @@ fn put_back(folder: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
     for (file, bytes) in files {
         if std::fs::read(file).ok().as_ref() != Some(bytes) {
             std::fs::write(file, bytes).unwrap();
+            // As the server makes them: it refuses what others can get at.
+            std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)).unwrap();
         }
     }
 }
