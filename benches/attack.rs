@@ -161,11 +161,13 @@ async fn silent(n: u64, address: String, token: String) {
     let (mut read, mut write) = tcp.split();
     let mut answer = Vec::new();
     let drip = async {
-        while n % 5 == 4 {
+        if n % 5 != 4 {
+            std::future::pending::<()>().await;
+        }
+        loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let _ = write.write_all(b" ").await;
         }
-        std::future::pending::<()>().await
     };
     tokio::select! {
         _ = read.read_to_end(&mut answer) => {}

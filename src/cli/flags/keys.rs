@@ -23,7 +23,7 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         master: bool,
         /// File with the passphrase of the master key on its first line; without it, you are asked
-        #[arg(long, value_name = "FILE", requires = "master")]
+        #[arg(long, value_name = "FILE", conflicts_with = "environment")]
         passphrase_file: Option<PathBuf>,
     },
     /// Seal everything that is retained again, under new data keys

@@ -131,7 +131,10 @@ async fn revocation_that_a_crash_cut_short_is_finished_at_the_next_start() {
 
 fn stranger(name: &str) -> Caller {
     let principal: leasehold::domain::names::Principal = name.parse().unwrap();
-    Caller::known(Known { credential: Credential::Principal(principal.clone()), principal, once: None }, Arc::default())
+    Caller::known(
+        Known { credential: Credential::Principal(principal.clone()), principal, once: None, until: None },
+        Arc::default(),
+    )
 }
 
 /// Of principals that others vouch for: until the doors know any, through the service.
