@@ -15,7 +15,7 @@ use super::settings::read_secret_file;
 use crate::secrets::hygiene;
 use crate::secrets::master::{MasterError, MasterSource, create_passphrase_file};
 use crate::serve::{self, init::InitError};
-use crate::store::folder::private_folder;
+use crate::store::folder::{FolderError, private_folder};
 
 pub(crate) async fn unlock(context: &Context, flags: UnlockFlags) -> Result<(), Failure> {
     hygiene::harden().log();
@@ -84,7 +84,11 @@ fn another_token(global: &Global, folder: &Path) -> Result<(), Failure> {
         let next = "give the data directory of the server, or leave `--token` out to make a new one";
         return Err(Failure::local(format!("there is no {}", folder.display()), next));
     }
-    private_folder(folder).map_err(|error| Failure::local(error.to_string(), ""))?;
+    match private_folder(folder) {
+        // Root may do this for the user that the server runs as.
+        Err(FolderError::Owner { own: 0, .. }) => {}
+        checked => checked.map_err(|error| Failure::local(error.to_string(), ""))?,
+    }
     let token = serve::init::init(folder).map_err(no_token)?;
     Out::new(global.output).card(&[("token", token.to_string())], || json!({ "token": *token }))?;
     note("keep it now: it is not shown again; the server accepts it from its next start on");

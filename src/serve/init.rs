@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::domain::ids::TokenHash;
@@ -49,6 +49,11 @@ pub fn offer(folder: &Path, token: &str) -> Result<(), InitError> {
         io::ErrorKind::AlreadyExists => InitError::Pending { folder: folder.to_owned(), file: file.clone() },
         _ => failed(cause),
     })?;
+    // Root makes it for the user that the server runs as.
+    let owner = std::fs::metadata(folder).map_err(failed)?;
+    if owner.uid() != made.metadata().map_err(failed)?.uid() {
+        fchown(&made, Some(owner.uid()), Some(owner.gid())).map_err(failed)?;
+    }
     let text = serde_json::to_string(&hash_of(token)).map_err(|cause| failed(cause.into()))?;
     made.write_all(text.as_bytes()).and_then(|()| made.sync_all()).map_err(failed)
 }

@@ -160,7 +160,7 @@ impl Service {
     /// Whether a caller may do any of these to a state: what a door asks before it reads a body.
     ///
     /// # Errors
-    /// As [`Self::allow`].
+    /// [`Error::NotAllowed`] or [`Error::Forbidden`]; a lease secret is no right here.
     pub fn allow_on(&self, caller: &Caller, verbs: &[Verb], state: &StateName) -> Result<Actor, Error> {
         self.allow_any(caller, verbs, Object::State(state))
     }

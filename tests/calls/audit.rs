@@ -64,12 +64,15 @@ fn acts(rows: &[Value]) -> Vec<String> {
 
 /// What a principal may who has nothing but a role.
 async fn with_role(server: &Running, role: &str, on: &str) -> Api {
+    server.caller(Some(&token_with_role(server, role, on).await))
+}
+
+async fn token_with_role(server: &Running, role: &str, on: &str) -> String {
     let scopes = vec![pb::Scope { verbs: vec![role.to_owned()], on: on.to_owned(), recipients: Vec::new() }];
     let mut request = Request::new(pb::CreateTokenRequest { name: String::new(), scopes, life_ms: 0, request_id: id() });
     request.metadata_mut().insert("authorization", format!("Bearer {}", server.token()).parse().unwrap());
     let mut service = AccessServiceClient::new(server.api.channel.clone());
-    let token = service.create_token(request).await.unwrap().into_inner().secret;
-    server.caller(Some(&token))
+    service.create_token(request).await.unwrap().into_inner().secret
 }
 
 #[tokio::test]
@@ -179,6 +182,28 @@ async fn reads_through_the_door_of_the_http_backend_are_recorded_as_what_they_op
         let read: Vec<_> =
             rows[before..].iter().map(|row| (row["act"].as_str(), row["verb"].as_str(), row["version"].as_u64())).collect();
         assert_eq!(read, [(Some("read"), Some("read.full"), Some(1)), (Some("read"), Some("read.outputs"), Some(1))]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn force_unlock_needs_the_right_to_break_and_is_recorded_with_who_and_why() {
+    on_each_engine(async |server| {
+        server.api.hold("dev/app", "s").await;
+        let forced = "/terraform/v1/dev/app";
+        let pipeline = server.http_as(&token_with_role(server, "pipeline", "dev/**").await);
+        pipeline.call("UNLOCK", forced, b"").await.is(403);
+        assert_eq!(server.api.lock("dev/app").await.holders.len(), 1, "a pipeline breaks nobody");
+        let operator = server.http_as(&token_with_role(server, "operator", "dev/**").await);
+        operator.call("UNLOCK", forced, b"").await.is(200);
+        let rows = server.api.rows_until(|rows| acts(rows).contains(&"denied refused: PERMISSION_DENIED".to_owned())).await;
+        let broken = rows.iter().find(|row| row["act"] == "lease.break").expect("a row about the break");
+        assert_eq!((broken["verb"].as_str(), broken["on"].as_str()), (Some("break"), Some("dev/app")));
+        assert_eq!((broken["session"].as_str(), broken["from"].as_str()), (Some("s"), Some("127.0.0.1")), "{broken}");
+        assert!(broken["reason"].as_str().unwrap().contains("force-unlock"), "{broken}");
+        assert!(broken["who"].as_str().unwrap().starts_with("token:x-"), "{broken}");
+        let denied = rows.iter().find(|row| row["act"] == "denied").unwrap();
+        assert_eq!((denied["verb"].as_str(), denied["on"].as_str()), (Some("break"), Some("dev/app")), "{denied}");
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! Tokens and grants from the command line, with a server that is set up as the docs say: from `init` to a pipeline's own token.
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
@@ -189,4 +189,21 @@ fn who_has_the_folder_gets_another_admin_token() {
     std::fs::set_permissions(&waits, PermissionsExt::from_mode(0o644)).unwrap();
     let refused = end(&mut leasehold(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &data]));
     assert!(refused.code == 1 && refused.err.contains("admin.init"), "{}", refused.err);
+}
+
+/// As under systemd, where the service's user exists only while it runs.
+#[test]
+fn root_leaves_a_token_for_the_user_that_the_server_runs_as() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can make a folder that is another user's");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::DirBuilder::new().mode(0o700).create(&data).unwrap();
+    std::os::unix::fs::chown(&data, Some(4242), Some(4242)).unwrap();
+    let made = end(leasehold(&["init", "--token", "--data-dir"]).arg(&data));
+    assert_eq!(made.code, 0, "{}", made.err);
+    let file = std::fs::metadata(data.join("admin.init")).unwrap();
+    assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (4242, 4242, 0o600));
 }

@@ -85,7 +85,7 @@ impl Service {
         }
         let free = |name: &TokenName| self.access.read(|access| access.token(name).is_none());
         let names = std::iter::once(name.to_owned()).chain((2..).map(|n| format!("{name}-{n}")));
-        let name = names.filter_map(|name| name.parse().ok()).find(free).ok_or(Error::internal("no name is free"))?;
+        let name = names.filter_map(|name| name.parse().ok()).find(free).ok_or_else(|| Error::internal("no name is free"))?;
         let scopes = ["/", "**"].map(|on| Scope::new(Role::Admin.verbs(), on.parse().expect("a glob")));
         let record = TokenRecord {
             hash,

@@ -91,7 +91,12 @@ impl Running {
 
     /// A caller at the door of the `http` backend.
     pub(crate) fn http(&self) -> Http {
-        Http::new(self.address, &self.token())
+        self.http_as(&self.token())
+    }
+
+    /// Another one there.
+    pub(crate) fn http_as(&self, token: &str) -> Http {
+        Http::new(self.address, token)
     }
 
     /// The token of `leasehold init`, which may everything.
