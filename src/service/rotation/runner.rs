@@ -44,6 +44,8 @@ struct Beat {
     retiring: bool,
     /// Why the rotation stands still.
     halt: Option<(RequestId, Halt)>,
+    /// How much the rotation did that is about to end.
+    done: Option<(RequestId, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -108,9 +110,9 @@ impl Service {
         tokio::spawn(async move {
             let mut last = None;
             loop {
-                let beat = beats.borrow_and_update().clone();
+                beats.mark_unchanged();
                 let Some(service) = me.upgrade() else { return };
-                let told = service.look(&environment, job, &beat, &mut last).await;
+                let told = service.look(&environment, job, &beats, &mut last).await;
                 drop(service);
                 let over = !matches!(told, Ok(Some(Told::Progress(_)) | None));
                 let left = match told.transpose() {
@@ -136,12 +138,14 @@ impl Service {
         &self,
         environment: &EnvironmentName,
         id: RequestId,
-        beat: &Beat,
+        beats: &watch::Receiver<Beat>,
         last: &mut Option<Progress>,
     ) -> Result<Option<Told>, Error> {
         let (found, keyring) = self.keyring(environment).await?;
+        let beat = beats.borrow().clone();
         let Some(job) = keyring.job.filter(|job| job.id == id) else {
-            let done = last.as_ref().map_or(0, |last| last.done);
+            let ended = beat.done.filter(|(ended, _)| *ended == id).map(|(_, done)| done);
+            let done = ended.or(last.as_ref().map(|last| last.done)).unwrap_or_default();
             let outcome = Outcome { done, identity: found.identity, key_epoch: found.key_epoch, ..Outcome::default() };
             return Ok(Some(Told::Done(outcome)));
         };
@@ -188,6 +192,7 @@ impl Service {
         if more {
             return Ok(Turn::More);
         }
+        self.tell(environment, |beat| beat.done = Some((job.id, job.done)));
         match self.own_key_act(environment, KeyAct::Finish { job: job.id }).await {
             Ok(_) => {
                 tracing::info!(%environment, kind = job.kind.verb(), "a rotation has ended: nothing is left under the old keys");
