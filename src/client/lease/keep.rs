@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -70,7 +71,7 @@ impl Client {
     /// Begins to renew a grant: every min(ttl/3, 20 s), or up to a tenth earlier. Must be called within a tokio runtime.
     ///
     /// A network that is cut for less than three tenths of the ttl goes unnoticed: a third and three tenths leave a thirtieth of the ttl
-    /// until [`View::soft_stop_at`], and in trouble no pause and no try on a new connection takes longer than that.
+    /// until [`View::soft_stop_at`], and in trouble no pause and no wait for the next try on a new connection takes longer than half of that.
     pub fn keep(&self, grant: Grant) -> Lease {
         let Grant { reference, ttl, lock_delay, sent, holding } = grant;
         let view = Arc::new(watch::Sender::new(View { state: State::Held, last_send: sent, ttl, lock_delay }));
@@ -145,7 +146,11 @@ async fn renew(client: Client, lease: LeaseRef, view: Arc<watch::Sender<View>>) 
         sleep_until(last_send + a_little_early((ttl / 3).min(RENEW_EVERY))).await;
         let mut pause = Backoff::new((ttl / 100).clamp(millis(10), millis(500)), (ttl / 60).clamp(millis(30), millis(1000)));
         loop {
-            match renew_somehow(&client, &lease, ttl).await {
+            let renewed = tokio::select! {
+                renewed = renew_somehow(&client, &lease, ttl) => renewed,
+                () = lost(&view) => return,
+            };
+            match renewed {
                 Ok((sent, reply)) => {
                     if !prolong(&view, sent, Duration::from_millis(reply.ttl_ms)) {
                         return;
@@ -159,38 +164,41 @@ async fn renew(client: Client, lease: LeaseRef, view: Arc<watch::Sender<View>>) 
                     tracing::debug!(code = ?status.code(), "renewal failed");
                 }
             }
-            if matches!(view.borrow().state, State::Lost(_)) {
-                return;
+            tokio::select! {
+                () = sleep(pause.next()) => {}
+                () = lost(&view) => return,
             }
-            sleep(pause.next()).await;
         }
     }
 }
 
-/// One try on the connection that is there, and if that does not answer soon, on new ones beside it: a connection that died without a word
-/// takes longer to be given up than a lease has.
+/// Waits until the lease is lost.
+async fn lost(view: &watch::Sender<View>) {
+    // It fails only without a sender, and then there is nobody to tell.
+    _ = view.subscribe().wait_for(|view| matches!(view.state, State::Lost(_))).await;
+}
+
+/// One renewal. It is tried on the connection that is there, and where that does not answer soon, on new ones beside it, one after the other but
+/// none waiting for the one before: a connection that died without a word takes longer to be given up than a lease has, and so does one that was
+/// made just before the network came back. At most four new ones are tried at a time.
 async fn renew_somehow(client: &Client, lease: &LeaseRef, ttl: Duration) -> Result<(Instant, RenewResponse), Status> {
-    let soon = (ttl / 30).clamp(millis(50), millis(2000));
-    let known = limited(Some(ttl / 6), client.renew_once(lease));
-    tokio::pin!(known);
-    tokio::select! {
-        answer = &mut known => return answer,
-        () = sleep(soon) => {}
-    }
+    let every = (ttl / 60).clamp(millis(50), millis(1000));
+    let renewal = |client: Client, limit| async move { limited(Some(limit), client.renew_once(lease)).await };
+    let mut tries = FuturesUnordered::from_iter([renewal(client.clone(), ttl / 6)]);
+    let mut next = std::pin::pin!(sleep(2 * every));
+    let mut renewable = true;
     loop {
-        let Some(anew) = client.reconnected() else { return known.await };
-        let anew = async {
-            let answer = limited(Some(soon), anew.renew_once(lease)).await;
-            if answer.as_ref().is_err_and(may_retry) {
-                sleep(soon / 4).await;
-            }
-            answer
-        };
         tokio::select! {
-            answer = &mut known => return answer,
-            answer = anew => match answer {
-                Err(status) if may_retry(&status) => {}
+            Some(answer) = tries.next() => match answer {
+                Err(status) if may_retry(&status) && !tries.is_empty() => {}
                 decided => return decided,
+            },
+            () = &mut next, if renewable => match client.reconnected() {
+                None => renewable = false,
+                Some(anew) => {
+                    tries.push(renewal(anew, 4 * every));
+                    next.as_mut().reset(clock::now() + every);
+                }
             },
         }
     }
