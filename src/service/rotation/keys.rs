@@ -15,7 +15,7 @@ use crate::service::{Error, Service, crew};
 use crate::store::{Query, Rows, WhichKeys};
 
 /// How many keys are wrapped in a batch: others wait for one, and no longer.
-const REWRAPPED: usize = 8;
+const REWRAPPED: usize = 24;
 /// How many are retired in one, if they have few values.
 const RETIRED: usize = 16;
 
