@@ -9,7 +9,9 @@
 //!   served once they are gone.
 //!
 //! The clients that behave take a lease and release it, 16 of them on eight connections, each with a pause of 5 ms. `LEASEHOLD_BENCH_SECONDS` sets the
-//! length of a run (5), `LEASEHOLD_BENCH_PAIRS` how many pairs there are (3). The attackers are threads of the benchmark, and share its machine.
+//! length of a run (5), `LEASEHOLD_BENCH_PAIRS` how many pairs there are (3). The attackers are
+//! a process of its own that stands back behind the others (nice 19), since they share a machine that real ones would not: what is measured is what the
+//! server and its kernel have to do for them.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark stops where it fails, and prints")]
 #![allow(clippy::disallowed_methods, reason = "it measures time and reads its own settings")]
 
@@ -20,6 +22,7 @@ mod server;
 #[allow(dead_code, reason = "shared with the benchmark of load")]
 mod work;
 
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -55,15 +58,22 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    if let [attackers, name, count, address] = &wanted[..]
+        && attackers == ATTACKERS
+    {
+        // Of this thread, and of those that it starts.
+        rustix::process::nice(19).unwrap();
+        return runtime().block_on(attackers_of(name, count.parse().unwrap(), address));
+    }
+    runtime().block_on(async {
         let connections = number("LEASEHOLD_CONNECTIONS", 10_000);
         if wants("silent") {
             allow_descriptors(connections + 500);
-            pairs("silent", connections, |n, address, token| Box::pin(silent(n, address, token))).await;
+            pairs("silent", connections).await;
         }
         if wants("floods") {
-            pairs("floods", 8, |n, address, _| Box::pin(flood(n, address))).await;
+            pairs("floods", 8).await;
         }
         if wants("descriptors") {
             descriptors().await;
@@ -71,36 +81,57 @@ fn main() {
     });
 }
 
-type Attack = fn(u64, String, String) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+/// The first argument of the process that attacks.
+const ATTACKERS: &str = "attackers";
 
-async fn pairs(name: &str, attackers: u64, attack: Attack) {
+async fn pairs(name: &str, attackers: u64) {
     let settings = format!("max_connections = {0}\nmax_connections_per_peer = {0}\n", attackers + 500);
     let server = Server::start_with(None, &settings, None).await;
     let (median, p99) = server.fdatasync();
     println!("fdatasync of 4 KiB: p50 {median} us, p99 {p99} us");
     for _ in 0..number("LEASEHOLD_BENCH_PAIRS", 3) {
         let quiet = measure("none", &server).await;
-        let ended = Arc::new(AtomicU64::new(0));
-        let mut attacking = JoinSet::new();
-        for n in 0..attackers {
-            let (address, token, ended) = (server.address.clone(), server.token.clone(), ended.clone());
-            attacking.spawn(async move {
-                loop {
-                    attack(n, address.clone(), token.clone()).await;
-                    ended.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
+        let mut attack = tokio::process::Command::new(std::env::current_exe().unwrap());
+        attack.args([ATTACKERS, name, &attackers.to_string(), &server.address]).env("LEASEHOLD_TOKEN", &server.token);
+        let mut attack = attack.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let attacked = measure(name, &server).await;
-        let ended = ended.load(Ordering::Relaxed);
-        attacking.shutdown().await;
+        // It ends when it has nobody to listen to, and says how often it was thrown out.
+        drop(attack.stdin.take());
+        let ended = attack.wait_with_output().await.unwrap().stdout;
         println!(
-            "  {attackers} attackers, {ended} times closed; p99 is {:.2} times that without",
+            "  {attackers} attackers, {} times closed; p99 is {:.2} times that without",
+            String::from_utf8(ended).unwrap().trim(),
             attacked as f64 / quiet as f64
         );
         // What was sent last is still being read, and slots are given back.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// Attacks until its standard input ends; then prints how many connections the server has closed.
+async fn attackers_of(name: &str, attackers: u64, address: &str) {
+    allow_descriptors(attackers + 100);
+    let token = std::env::var("LEASEHOLD_TOKEN").unwrap();
+    let flooding = name == "floods";
+    let ended = Arc::new(AtomicU64::new(0));
+    let mut attacking = JoinSet::new();
+    for n in 0..attackers {
+        let (address, token, ended) = (address.to_owned(), token.clone(), ended.clone());
+        attacking.spawn(async move {
+            loop {
+                if flooding {
+                    flood(n, address.clone()).await;
+                } else {
+                    silent(n, address.clone(), token.clone()).await;
+                }
+                ended.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await.unwrap();
+    println!("{}", ended.load(Ordering::Relaxed));
+    // All at once, without waiting for anything that is under way.
+    std::process::exit(0);
 }
 
 /// Runs the clients that behave; the p99 in microseconds.
