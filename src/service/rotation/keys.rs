@@ -23,21 +23,46 @@ const RETIRED: usize = 16;
 #[derive(Default)]
 pub(super) struct Sweep {
     after: Option<DataKeyId>,
+    /// What comes next, wrapped while what was before it was committed.
+    ahead: Option<Page>,
+}
+
+/// Data keys, wrapped to the active identity and opened again with it alone.
+struct Page {
+    keys: Vec<DataKeyRecord>,
+    /// Those that do not open.
+    failed: Vec<DataKeyId>,
+    last: DataKeyId,
 }
 
 impl Service {
     /// Wraps the next data keys to the active identity. False if there are none.
     pub(super) async fn rewrap_batch(&self, environment: &EnvironmentName, job: RequestId, run: &mut Run) -> Result<bool, Error> {
+        let page = match run.sweep.ahead.take() {
+            Some(page) => page,
+            None => match self.rewrapped(environment, run.sweep.after).await? {
+                Some(page) => page,
+                None => return Ok(false),
+            },
+        };
+        let act = KeyAct::Rewrapped { job, keys: page.keys };
+        let (committed, ahead) = tokio::join!(self.own_key_act(environment, act), self.rewrapped(environment, Some(page.last)));
+        committed?;
+        run.failures.extend(page.failed.into_iter().map(|id| format!("data key {id}")));
+        run.sweep.after = Some(page.last);
+        // What went wrong ahead is tried again, and told, in its turn.
+        run.sweep.ahead = ahead.unwrap_or_default();
+        Ok(true)
+    }
+
+    async fn rewrapped(&self, environment: &EnvironmentName, after: Option<DataKeyId>) -> Result<Option<Page>, Error> {
         let ring = self.ring(environment).await?;
         let which = WhichKeys::NotUnder(ring.environment.identity);
-        let records = self.data_keys(environment, which, run.sweep.after, REWRAPPED).await?;
-        let Some(last) = records.last().map(|last| last.id) else { return Ok(false) };
+        let records = self.data_keys(environment, which, after, REWRAPPED).await?;
+        let Some(last) = records.last().map(|last| last.id) else { return Ok(None) };
         let recovery = ring.recovery()?;
         let (keys, failed) = off_thread(move || rewrap(&ring, &recovery, records)).await??;
-        run.failures.extend(failed.into_iter().map(|id| format!("data key {id}")));
-        self.own_key_act(environment, KeyAct::Rewrapped { job, keys }).await?;
-        run.sweep.after = Some(last);
-        Ok(true)
+        Ok(Some(Page { keys, failed, last }))
     }
 
     /// Retires the next data keys of an earlier epoch. False if there are none that could be.
