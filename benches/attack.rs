@@ -22,6 +22,7 @@ mod server;
 #[allow(dead_code, reason = "shared with the benchmark of load")]
 mod work;
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -174,7 +175,7 @@ async fn measure(attack: &str, server: &Server) -> u64 {
 async fn silent(n: u64, address: String, token: String) {
     // They do not all come in one millisecond.
     tokio::time::sleep(Duration::from_micros(n % 10_000 * 100)).await;
-    let Some(mut tcp) = connect(&address).await else { return };
+    let Some(mut tcp) = connect(n, &address).await else { return };
     let authorization = BASE64_STANDARD.encode(format!("ci:{token}"));
     let slow = format!(
         "POST /terraform/v1/dev/slow HTTP/1.1\r\nhost: test\r\nauthorization: Basic {authorization}\r\ncontent-length: 1000\r\n\r\n"
@@ -208,7 +209,7 @@ async fn silent(n: u64, address: String, token: String) {
 
 /// Sends frames in vain until it is cut off.
 async fn flood(n: u64, address: String) {
-    let Some(mut tcp) = connect(&address).await else { return };
+    let Some(mut tcp) = connect(n, &address).await else { return };
     let (mut read, mut write) = tcp.split();
     let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -239,10 +240,12 @@ async fn flood(n: u64, address: String) {
     }
 }
 
-/// From another address than the clients that behave.
-async fn connect(address: &str) -> Option<TcpStream> {
+/// From other addresses than the clients that behave; from many, since each has only so many ports, and what was closed keeps them for a minute.
+async fn connect(n: u64, address: &str) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.2:0".parse().unwrap()).ok()?;
+    let (run, host) = (std::process::id() % 250, n % 100);
+    let [run, host] = [u64::from(run), host].map(|part| u8::try_from(part + 1).unwrap());
+    socket.bind(SocketAddr::from(([127, run, host, 2], 0))).ok()?;
     socket.connect(address.parse().unwrap()).await.ok()
 }
 
