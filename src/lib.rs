@@ -19,11 +19,13 @@
 //! | [`serve`] | front doors without rules: the accept loop, gRPC | a protocol |
 //! | [`client`] | the library that programs and the CLI use; a lease that renews itself | a call |
 //! | [`cli`] | parse, call the client, print | a command |
+//! | [`counts`] | numbers without locks that are shown as metrics; known to `store`, `service` and `serve` | something to count in the engine |
 //! | [`pb`] | the wire types generated from `proto/`; known to `serve`, `client` and `cli` only | a message |
 
 pub mod backend;
 pub mod cli;
 pub mod client;
+pub mod counts;
 pub mod domain;
 pub mod pb;
 pub mod secrets;

@@ -31,6 +31,55 @@ pub enum EventKind {
     KeysChanged,
 }
 
+impl EventKind {
+    /// All of them, in their order.
+    pub const ALL: [Self; 18] = [
+        Self::LeaseGranted,
+        Self::LeaseReleased,
+        Self::LeaseExpired,
+        Self::LeaseBroken,
+        Self::LeaseUnclaimed,
+        Self::TicketQueued,
+        Self::TicketGone,
+        Self::VersionWritten,
+        Self::DraftKept,
+        Self::DraftDiscarded,
+        Self::StateDeleted,
+        Self::StatePurged,
+        Self::Frozen,
+        Self::Unfrozen,
+        Self::EnvironmentCreated,
+        Self::EnvironmentChanged,
+        Self::EnvironmentDeleted,
+        Self::KeysChanged,
+    ];
+
+    /// Its name, as it is stored and shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LeaseGranted => "lease_granted",
+            Self::LeaseReleased => "lease_released",
+            Self::LeaseExpired => "lease_expired",
+            Self::LeaseBroken => "lease_broken",
+            Self::LeaseUnclaimed => "lease_unclaimed",
+            Self::TicketQueued => "ticket_queued",
+            Self::TicketGone => "ticket_gone",
+            Self::VersionWritten => "version_written",
+            Self::DraftKept => "draft_kept",
+            Self::DraftDiscarded => "draft_discarded",
+            Self::StateDeleted => "state_deleted",
+            Self::StatePurged => "state_purged",
+            Self::Frozen => "frozen",
+            Self::Unfrozen => "unfrozen",
+            Self::EnvironmentCreated => "environment_created",
+            Self::EnvironmentChanged => "environment_changed",
+            Self::EnvironmentDeleted => "environment_deleted",
+            Self::KeysChanged => "keys_changed",
+        }
+    }
+}
+
 /// One event. Its revision is given by the store, in commit order; environment and path are those of the command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,4 +160,20 @@ pub struct Recorded {
     pub wall: super::time::WallTime,
     /// What.
     pub event: Event,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_all_listed_in_their_order_with_their_stored_names() {
+        for (place, kind) in EventKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{}\"", kind.name()));
+        }
+        // What is refused names all that would not be, each in backquotes.
+        let refused = serde_json::from_str::<EventKind>("\"none\"").unwrap_err().to_string();
+        assert_eq!(refused.matches('`').count() / 2 - 1, EventKind::ALL.len(), "{refused}");
+    }
 }

@@ -41,6 +41,8 @@ pub struct Config {
     pub failed_authentications: Option<u32>,
     /// Let anybody ask which calls there are, by reflection (default: only who has a token).
     pub open_reflection: Option<bool>,
+    /// Let anybody read what the server counts, at `/metrics` (default: only who has a token).
+    pub open_metrics: Option<bool>,
     /// Where the master key comes from (default: `master.key` in the data folder).
     pub master: MasterConfig,
     /// Bounds on leases.

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::certificate::named;
 use super::door::{Failures, Peer};
 use super::oidc::{Issuers, LEEWAY, Verified, looks_like_jwt};
+use super::verbs::Demand;
 use crate::domain::access::Credential;
 use crate::domain::command::Trace;
 use crate::domain::ids::TokenHash;
@@ -44,6 +45,25 @@ impl Identity {
             self.service.audit_unauthenticated(peer.map(|peer| peer.addr.ip()));
         }
         found
+    }
+
+    /// The same, if it may do what is demanded on something. On what it does it, its use case asks again.
+    ///
+    /// # Errors
+    /// As [`Self::caller`]; it has no right to that on anything, or shows a lease secret where that is not enough.
+    pub async fn admitted(&self, headers: &HeaderMap, peer: Option<&Peer>, demand: Demand) -> Result<Caller, Error> {
+        let caller = self.caller(headers, peer).await?;
+        match caller.is_lease() {
+            true if demand.lease_secret => Ok(caller),
+            true => Err(Error::Unauthenticated),
+            false => match self.service.allow_somewhere(&caller, demand.verbs) {
+                Ok(_) => Ok(caller),
+                Err(error) => {
+                    self.service.audit_refused(&caller, demand.verbs[0], "/");
+                    Err(error)
+                }
+            },
+        }
     }
 
     async fn recognise(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Caller, Error> {

@@ -6,6 +6,7 @@ pub mod door;
 pub mod grpc;
 pub mod identity;
 pub mod init;
+pub mod metrics;
 pub mod oidc;
 pub mod start;
 pub mod terraform;

@@ -15,8 +15,10 @@ use super::door::{self, Failures, Limits as DoorLimits};
 use super::grpc::{self, Door, STREAMING};
 use super::identity::Identity;
 use super::init::{self, InitError};
+use super::metrics::{self, Sources};
 use super::oidc::{Binding, BindingError, Issuers};
 use super::terraform;
+use crate::counts::Engine;
 use crate::domain::ids::{HistoryId, RequestId};
 use crate::domain::names::EnvironmentName;
 use crate::domain::settings::SettingsChange;
@@ -115,6 +117,8 @@ pub struct Server {
     service: Arc<Service>,
     store: Arc<dyn Store>,
     open_reflection: bool,
+    open_metrics: bool,
+    engine: Arc<Engine>,
     limits: DoorLimits,
     issuers: Issuers,
     failures: Failures,
@@ -137,7 +141,8 @@ impl Server {
         if tls.is_none() && !listen.ip().is_loopback() && !options.danger_without_tls {
             return Err(StartError::Plain(listen));
         }
-        let store = open_store(&options, &config, &folder)?;
+        let engine = Arc::<Engine>::default();
+        let store = open_store(&options, &config, &folder, &engine)?;
         let fresh = store.head().borrow().revision.0 == 0;
         let server_key = ServerKey::open(&folder.join("server.key"))?;
         let source = config.master.source(&folder)?;
@@ -165,7 +170,21 @@ impl Server {
         }
         let failures = config.failed_authentications.map_or_else(Failures::default, Failures::new);
         let open_reflection = config.open_reflection.unwrap_or_default();
-        Ok(Self { address, hints, listener, tls, service, store, open_reflection, limits: limits(&config), issuers, failures })
+        let (open_metrics, limits) = (config.open_metrics.unwrap_or_default(), limits(&config));
+        Ok(Self {
+            address,
+            hints,
+            listener,
+            tls,
+            service,
+            store,
+            open_reflection,
+            open_metrics,
+            engine,
+            limits,
+            issuers,
+            failures,
+        })
     }
 
     /// Serves until `stop`, or until the store gives up; then finishes what is under way and leaves the store clean.
@@ -185,8 +204,16 @@ impl Server {
         for service in grpc::SERVICES {
             health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
         }
+        let counts = Arc::<door::Counts>::default();
+        let sources = Sources {
+            service: Arc::clone(&self.service),
+            door: Arc::clone(&counts),
+            engine: self.engine,
+            started: self.service.now().0 as f64 / 1e3,
+        };
+        let metrics = metrics::Door::new(sources, Arc::clone(&identity), self.open_metrics);
         let terraform = terraform::Door { service: Arc::clone(&self.service), identity, stopping: stopping.clone() };
-        let app = routes.merge(terraform::routes(terraform)).fallback(grpc::nothing_here);
+        let app = routes.merge(terraform::routes(terraform)).merge(metrics::routes(metrics)).fallback(grpc::nothing_here);
         let streaming = STREAMING.iter().map(|path| (*path).to_owned()).collect();
         let patient = vec![terraform::PREFIX.to_owned()];
         // A reflection client asks when it likes.
@@ -203,7 +230,7 @@ impl Server {
                 () = failed => true,
             }
         };
-        let serving = door::serve(self.listener, self.tls, app, limits, {
+        let serving = door::serve_counted(self.listener, self.tls, app, limits, counts, {
             let stopping = stopping.clone();
             async move { stopping.stopped().await }
         });
@@ -285,7 +312,7 @@ fn limits(config: &Config) -> DoorLimits {
     DoorLimits { connections, connections_per_peer, ..default }
 }
 
-fn open_store(options: &Options, config: &Config, folder: &Path) -> Result<Arc<dyn Store>, StartError> {
+fn open_store(options: &Options, config: &Config, folder: &Path, counts: &Arc<Engine>) -> Result<Arc<dyn Store>, StartError> {
     let (source, limits) = (Arc::new(SystemSource::default()), config.limits.resolve());
     let mut fresh = [0; 16];
     getrandom::fill(&mut fresh).map_err(|_| StartError::Randomness)?;
@@ -305,6 +332,7 @@ fn open_store(options: &Options, config: &Config, folder: &Path) -> Result<Arc<d
         StoreKind::Sqlite => {
             let mut sqlite = sqlite::Options::new(folder, limits, fresh);
             sqlite.accept_rollback = options.accept_rollback;
+            sqlite.counts = Arc::clone(counts);
             sqlite.keep_events = config.keep_events.unwrap_or(sqlite.keep_events);
             Ok(Arc::new(Sqlite::open(source, &sqlite)?))
         }

@@ -114,6 +114,42 @@ pub const fn demand(rpc: Rpc) -> Demand {
     }
 }
 
+/// What can be read over HTTP besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// What the server counts.
+    Metrics,
+}
+
+impl Page {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Metrics];
+
+    /// Where it is.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Metrics => "/metrics",
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Metrics => "Metrics",
+        }
+    }
+}
+
+/// What reading a page needs.
+#[must_use]
+pub const fn page_demand(page: Page) -> Demand {
+    match page {
+        Page::Metrics => on(Verb::ALL, On::Seen).by("numbers over everything, without names; nothing at all with `open_metrics`"),
+    }
+}
+
 /// What a call of the door for the `http` backend needs, always on the state of its address.
 #[must_use]
 pub const fn route_demand(call: &Call) -> Demand {

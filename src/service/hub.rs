@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use dashmap::DashMap;
 use tokio::sync::{broadcast, watch};
 
+use super::tally::Tally;
 use crate::domain::event::Recorded;
 use crate::domain::ids::Revision;
 use crate::domain::names::StateName;
@@ -24,6 +25,7 @@ pub struct Hub {
     /// The last revision that is in `recent`.
     told: watch::Sender<Revision>,
     topics: DashMap<StateName, broadcast::Sender<Arc<Recorded>>>,
+    tally: Tally,
 }
 
 impl Hub {
@@ -32,11 +34,18 @@ impl Hub {
     pub fn start(store: Arc<dyn Store>) -> Arc<Self> {
         let mut head = store.head();
         let start = head.borrow_and_update().revision;
-        let hub = Arc::new(Self { recent: Mutex::default(), told: watch::Sender::new(start), topics: DashMap::new() });
+        let (topics, tally) = (DashMap::new(), Tally::default());
+        let hub = Arc::new(Self { recent: Mutex::default(), told: watch::Sender::new(start), topics, tally });
         let weak = Arc::downgrade(&hub);
         tokio::spawn(async move {
             let mut last = start;
-            while changed(&mut head, last).await {
+            loop {
+                let Some(hub) = weak.upgrade() else { return };
+                hub.tally.find_out(&*store).await;
+                drop(hub);
+                if !changed(&mut head, last).await {
+                    return;
+                }
                 let Some(hub) = weak.upgrade() else { return };
                 match store.events(last, PAGE).await {
                     // If nothing is left to tell, what was new has been trimmed already.
@@ -58,6 +67,11 @@ impl Hub {
         Ear { hub: Arc::clone(self), state: state.clone(), events: Some(events) }
     }
 
+    /// What the events come to.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// Changes when there are newer events.
     #[must_use]
     pub fn told(&self) -> watch::Receiver<Revision> {
@@ -75,6 +89,7 @@ impl Hub {
     }
 
     fn tell(&self, events: Vec<Recorded>) -> Option<Revision> {
+        self.tally.tell(&events);
         let events: Vec<_> = events.into_iter().map(Arc::new).collect();
         let last = events.last()?.revision;
         {

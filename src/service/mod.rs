@@ -17,6 +17,7 @@ pub mod access;
 pub mod acquire;
 pub mod audit;
 mod caller;
+mod counted;
 mod crew;
 pub mod drafts;
 pub mod environments;
@@ -34,6 +35,7 @@ pub mod rotation;
 pub mod rules;
 mod sealing;
 pub mod states;
+pub mod tally;
 pub mod tools;
 mod vault;
 pub mod views;
@@ -41,6 +43,7 @@ pub mod watch;
 
 pub use crate::secrets::master::{COMMAND_TIMEOUT, MasterSource};
 pub use caller::{Actor, Caller, Known, LeaseSecret};
+pub use counted::Counted;
 pub use error::Error;
 
 /// Bounds on what callers may send.

@@ -94,6 +94,8 @@ pub enum Query {
     Locks { prefix: Prefix, all: bool, after: Option<StateName>, limit: usize },
     /// A queue in the order of service.
     Tickets(StateName),
+    /// How many leases and tickets there are. Looks at every lock.
+    Holdings,
     /// Current versions by name, after a name.
     States { prefix: Prefix, deleted: bool, after: Option<StateName>, limit: usize },
     /// One version; none: the current one.
@@ -169,6 +171,12 @@ pub enum Rows {
     /// As stored, with the store time to look at them.
     Locks(Vec<LockRow>, StoreTime),
     Tickets(Vec<Ticket>, StoreTime),
+    /// As stored at this revision: what is past its deadline counts until that is an event.
+    Holdings {
+        leases: u64,
+        tickets: u64,
+        revision: Revision,
+    },
     Versions(Vec<(EnvironmentName, VersionMeta)>),
     Drafts(Vec<DraftMeta>),
     Keyrings(Vec<(Environment, Keyring)>),

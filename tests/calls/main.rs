@@ -15,6 +15,7 @@ mod listing;
 mod locked;
 mod loss;
 mod malformed;
+mod metrics;
 mod modes;
 mod names;
 mod page;

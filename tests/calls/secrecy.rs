@@ -132,6 +132,11 @@ async fn tokens_lease_secrets_and_documents_are_in_no_log_and_no_error() {
         let token = server.token();
         secrets.extend(provoke(&server.api, &token, &mut said).await);
         codes.extend(provoke_door(&server, &mut said).await);
+        let metrics = server.http().call("GET", "/metrics", b"").await.is(200).text();
+        for name in ["dev", "app", "logged", "admin", "127.0.0.1"] {
+            assert!(!metrics.contains(name), "{name} is in the metrics: {metrics}");
+        }
+        said.0 += &metrics;
         secrets.push(token);
         server.stop().await;
     }

@@ -81,7 +81,7 @@ async fn call_that_is_not_there_is_unimplemented() {
 #[tokio::test]
 async fn plain_http_request_is_told_that_there_is_nothing() {
     let server = Running::start(StoreKind::Memory).await;
-    for path in ["/", "/metrics", "/leasehold.v2.X/Y"] {
+    for path in ["/", "/metric", "/leasehold.v2.X/Y"] {
         let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();

@@ -3,6 +3,7 @@
 mod authority;
 mod calls;
 mod connections;
+mod counted;
 mod descriptors;
 mod stop;
 mod tls_files;
@@ -22,7 +23,7 @@ use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use leasehold::serve::door::{Limits, Peer, Stats, Stop, Stopping, listen, serve, stop_signal, tls};
+use leasehold::serve::door::{Counts, Limits, Peer, Stats, Stop, Stopping, listen, serve, serve_counted, stop_signal, tls};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -41,6 +42,7 @@ struct Door {
     stop: Stop,
     /// Told when a call to `/slow` has begun; ends it.
     slow: Arc<Slow>,
+    counts: Arc<Counts>,
     served: JoinHandle<io::Result<Stats>>,
 }
 
@@ -61,8 +63,9 @@ impl Door {
         let (stop, stopping) = stop_signal();
         let slow = Arc::<Slow>::default();
         let app = routes(slow.clone(), stopping.clone());
-        let served = tokio::spawn(serve(listener, tls, app, limits, async move { stopping.stopped().await }));
-        Self { addr, stop, slow, served }
+        let counts = Arc::<Counts>::default();
+        let serving = serve_counted(listener, tls, app, limits, Arc::clone(&counts), async move { stopping.stopped().await });
+        Self { addr, stop, slow, counts, served: tokio::spawn(serving) }
     }
 
     async fn connect(&self) -> TcpStream {

@@ -11,6 +11,7 @@
 //! | `properties` | random scripts on every engine |
 //! | `planted` | for each invariant a bug that the checker finds |
 //! | `audit` | every act has its row in the audit
+//! | `holdings` | events account for every lease and ticket |
 //! | `table` | each lease rule by name, and again after a restart |
 
 mod audit;
@@ -18,6 +19,7 @@ mod checker;
 mod driver;
 mod engine;
 mod history;
+mod holdings;
 mod planted;
 mod properties;
 mod script;

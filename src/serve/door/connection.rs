@@ -20,7 +20,8 @@ use tokio::time::{Sleep, sleep};
 use super::first_frame::Watched;
 use super::flood::Allowance;
 use super::tls::{Shown, Tls};
-use super::{Limits, Peer, Stopping, deadline};
+use super::{Counts, Limits, Peer, Stopping, deadline};
+use crate::serve::metrics::Calls;
 
 const HTTP1_READ_BUFFER: usize = 64 << 10;
 /// Far more than any client sends. On HTTP/2 each counts 32 bytes of [`Limits::header_bytes`].
@@ -31,6 +32,7 @@ pub(super) struct Connections {
     tls: Option<Arc<Tls>>,
     app: Router,
     limits: Arc<Limits>,
+    counts: Arc<Counts>,
     http: auto::Builder<TokioExecutor>,
     stopping: Stopping,
 }
@@ -39,12 +41,16 @@ pub(super) struct Connections {
 pub(super) enum End {
     Closed,
     TimedOut,
+    /// The TLS handshake failed.
+    Untrusted,
+    /// The peer has sent frames in vain.
+    Flooded,
     Failed,
 }
 
 impl Connections {
-    pub(super) fn new(tls: Option<Arc<Tls>>, app: Router, limits: Limits, stopping: Stopping) -> Self {
-        Self { tls, app, http: protocol(&limits), limits: Arc::new(limits), stopping }
+    pub(super) fn new(tls: Option<Arc<Tls>>, app: Router, limits: Limits, counts: Arc<Counts>, stopping: Stopping) -> Self {
+        Self { tls, app, http: protocol(&limits), limits: Arc::new(limits), counts, stopping }
     }
 
     pub(super) async fn run(&self, tcp: TcpStream, addr: SocketAddr) -> End {
@@ -68,7 +74,7 @@ impl Connections {
             }
             Err(error) => {
                 tracing::debug!(%addr, %error, "TLS handshake failed");
-                End::Failed
+                End::Untrusted
             }
         }
     }
@@ -80,17 +86,20 @@ impl Connections {
         let addr = peer.addr;
         let allowance = Arc::<Allowance>::default();
         let (io, first_frame) = Watched::new(io, self.limits.write_stall, allowance.clone());
+        let spent = &allowance;
         let shown = shown.as_ref();
         let service = service_fn(move |mut request: Request<Incoming>| {
             let certificate = shown.map(|(tls, shown)| tls.verified(shown));
             let invalid = certificate.as_ref().is_some_and(Option::is_none);
             request.extensions_mut().insert(Peer { certificate: certificate.flatten(), ..peer.clone() });
-            let (app, limits, allowance) = (self.app.clone(), self.limits.clone(), allowance.clone());
+            let (app, limits, allowance) = (self.app.clone(), self.limits.clone(), spent.clone());
+            let call = Calls::begin(&self.counts, &request);
             async move {
-                Ok::<_, Infallible>(match invalid {
+                let response = match invalid {
                     true => no_longer_valid(),
                     false => deadline::answer(app, &limits, &allowance, request).await,
-                })
+                };
+                Ok::<_, Infallible>(call.answered(response))
             }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
@@ -108,7 +117,7 @@ impl Connections {
                     Ok(()) => End::Closed,
                     Err(error) => {
                         tracing::debug!(%addr, %error, "connection failed");
-                        End::Failed
+                        if allowance.is_overdrawn() { End::Flooded } else { End::Failed }
                     }
                 },
                 () = &mut deadline, if timing => {

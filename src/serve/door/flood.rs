@@ -2,7 +2,7 @@
 //! of a few bytes. Each costs the peer next to nothing and us a little; no limit on streams, windows or headers counts them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,7 +13,10 @@ use super::first_frame::{FRAME_HEAD, PREFACE};
 ///
 /// 16,384: that many waiters and renewals may be given up at once, eight for each stream that may be open. Giving up calls as fast as they
 /// are made (a rapid reset) earns nothing, and ends after 8,192.
-pub(super) struct Allowance(AtomicI64);
+pub(super) struct Allowance {
+    frames: AtomicI64,
+    overdrawn: AtomicBool,
+}
 
 impl Allowance {
     const FULL: i64 = 16_384;
@@ -36,18 +39,27 @@ impl Allowance {
 
     fn earn(&self, frames: i64) {
         // Two threads at once may lose a little of it, and that is all.
-        let left = self.0.load(Ordering::Relaxed);
-        self.0.store(left.saturating_add(frames).min(Self::FULL), Ordering::Relaxed);
+        let left = self.frames.load(Ordering::Relaxed);
+        self.frames.store(left.saturating_add(frames).min(Self::FULL), Ordering::Relaxed);
     }
 
     fn spend(&self, frames: i64) -> bool {
-        self.0.fetch_sub(frames, Ordering::Relaxed) >= frames
+        let enough = self.frames.fetch_sub(frames, Ordering::Relaxed) >= frames;
+        if !enough {
+            self.overdrawn.store(true, Ordering::Relaxed);
+        }
+        enough
+    }
+
+    /// Whether the connection ends for that.
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.overdrawn.load(Ordering::Relaxed)
     }
 }
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self(AtomicI64::new(Self::FULL))
+        Self { frames: AtomicI64::new(Self::FULL), overdrawn: AtomicBool::new(false) }
     }
 }
 

@@ -17,6 +17,7 @@
 //! No clock is read for what is bounded here: every bound of the door's own is a timer.
 
 mod connection;
+mod counts;
 mod deadline;
 mod failures;
 mod first_frame;
@@ -41,6 +42,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use connection::{Connections, End};
+pub use counts::Counts;
 pub use failures::Failures;
 pub use limits::{Limits, LimitsError};
 pub use peer::Peer;
@@ -98,6 +100,21 @@ pub async fn serve(
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) -> io::Result<Stats> {
+    serve_counted(listener, tls, app, limits, Arc::default(), stop).await
+}
+
+/// The same, and what it does can be read in `counts` meanwhile: those of one door only.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_counted(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    app: Router,
+    limits: Limits,
+    counts: Arc<Counts>,
+    stop: impl Future<Output = ()>,
+) -> io::Result<Stats> {
     limits.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let drain = limits.drain;
     let (stop_connections, stopping) = stop_signal();
@@ -106,9 +123,8 @@ pub async fn serve(
     if let Some(tls) = &tls {
         watching.spawn(Arc::clone(tls).watch());
     }
-    let connections = Arc::new(Connections::new(tls, app, limits, stopping));
+    let connections = Arc::new(Connections::new(tls, app, limits, Arc::clone(&counts), stopping));
     let mut open = JoinSet::new();
-    let mut stats = Stats::default();
     let mut backoff = Backoff::new();
     let mut stop = pin!(stop);
     loop {
@@ -116,28 +132,30 @@ pub async fn serve(
             biased;
             () = &mut stop => break,
             Some(end) = open.join_next() => {
-                stats.ended(end);
+                counts.ended(&told(end));
                 backoff.retry_now();
             }
             accepted = backoff.accept(&listener) => match accepted {
                 Ok((tcp, addr)) => match slots.take(addr.ip()) {
-                    Some(slot) => {
-                        stats.accepted += 1;
+                    Ok(slot) => {
+                        counts.accepted.one();
+                        counts.open.up();
                         let connections = connections.clone();
                         open.spawn(async move {
                             let _slot = slot;
                             connections.run(tcp, addr).await
                         });
                     }
-                    None => {
-                        stats.refused += 1;
-                        warn_rarely(stats.refused, || tracing::warn!(%addr, refused = stats.refused, "too many connections: refused"));
+                    Err(cap) => {
+                        counts.refused(cap);
+                        let refused = counts.all_refused();
+                        warn_rarely(refused, || tracing::warn!(%addr, refused, "too many connections: refused"));
                     }
                 },
                 Err(error) => {
-                    stats.accept_errors += 1;
-                    stats.refused += backoff.turn_away(&listener);
-                    warn_rarely(stats.accept_errors, || tracing::warn!(%error, failures = stats.accept_errors, "cannot accept connections"));
+                    let failures = counts.accept_errors.one();
+                    counts.turned_away.more(backoff.turn_away(&listener));
+                    warn_rarely(failures, || tracing::warn!(%error, failures, "cannot accept connections"));
                 }
             },
         }
@@ -146,29 +164,23 @@ pub async fn serve(
     stop_connections.stop();
     let drained = timeout(drain, async {
         while let Some(end) = open.join_next().await {
-            stats.ended(end);
+            counts.ended(&told(end));
         }
     });
     if drained.await.is_err() {
-        stats.cut = open.len() as u64;
-        tracing::warn!(connections = stats.cut, "drain limit reached: connections cut off");
+        let cut = counts.cut.more(open.len() as u64);
+        tracing::warn!(connections = cut, "drain limit reached: connections cut off");
         open.shutdown().await;
+        counts.open.set(0);
     }
-    Ok(stats)
+    Ok(counts.stats())
 }
 
-impl Stats {
-    fn ended(&mut self, end: Result<End, JoinError>) {
-        match end {
-            Ok(End::Closed) => {}
-            Ok(End::TimedOut) => self.timed_out += 1,
-            Ok(End::Failed) => self.failed += 1,
-            Err(error) => {
-                self.failed += 1;
-                tracing::error!(%error, "a connection's task panicked");
-            }
-        }
-    }
+fn told(end: Result<End, JoinError>) -> End {
+    end.unwrap_or_else(|error| {
+        tracing::error!(%error, "a connection's task panicked");
+        End::Failed
+    })
 }
 
 /// Waits between failed accepts: a listener without free descriptors stays readable, and asking again at once spins.

@@ -23,22 +23,37 @@ impl Slots {
         Self { total, per_peer, taken: Arc::default() }
     }
 
-    /// A slot that is free again when dropped, or nothing if the caps forbid one more connection from `addr`.
-    pub(super) fn take(&self, addr: IpAddr) -> Option<Slot> {
+    /// A slot that is free again when dropped.
+    ///
+    /// # Errors
+    /// The cap that forbids one more connection from `addr`.
+    pub(super) fn take(&self, addr: IpAddr) -> Result<Slot, Cap> {
         let peer = peer_of(addr);
         let mut taken = self.taken();
         let of_peer = taken.by_peer.get(&peer).copied().unwrap_or(0);
-        if taken.total >= self.total || of_peer >= self.per_peer {
-            return None;
+        if taken.total >= self.total {
+            return Err(Cap::Total);
+        }
+        if of_peer >= self.per_peer {
+            return Err(Cap::Peer);
         }
         taken.total += 1;
         taken.by_peer.insert(peer, of_peer + 1);
-        Some(Slot { slots: self.clone(), peer })
+        Ok(Slot { slots: self.clone(), peer })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Which cap is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cap {
+    /// That on all connections.
+    Total,
+    /// That on those of one peer.
+    Peer,
 }
 
 /// One open connection.
@@ -79,20 +94,20 @@ mod tests {
     #[test]
     fn total_is_capped_and_a_dropped_slot_is_free_again() {
         let slots = Slots::new(2, 2);
-        let first = slots.take(addr("192.0.2.1")).unwrap();
-        let _second = slots.take(addr("192.0.2.2")).unwrap();
-        assert!(slots.take(addr("192.0.2.3")).is_none());
+        let first = slots.take(addr("192.0.2.1")).ok().unwrap();
+        let _second = slots.take(addr("192.0.2.2")).ok().unwrap();
+        assert_eq!(slots.take(addr("192.0.2.3")).err(), Some(Cap::Total));
         drop(first);
-        assert!(slots.take(addr("192.0.2.3")).is_some());
+        assert!(slots.take(addr("192.0.2.3")).is_ok());
     }
 
     #[test]
     fn peer_is_capped_and_leaves_no_trace() {
         let slots = Slots::new(10, 1);
-        let one = slots.take(addr("192.0.2.1")).unwrap();
-        assert!(slots.take(addr("192.0.2.1")).is_none());
-        assert!(slots.take(addr("::ffff:192.0.2.1")).is_none(), "the same host in other clothes");
-        assert!(slots.take(addr("192.0.2.2")).is_some());
+        let one = slots.take(addr("192.0.2.1")).ok().unwrap();
+        assert_eq!(slots.take(addr("192.0.2.1")).err(), Some(Cap::Peer));
+        assert!(slots.take(addr("::ffff:192.0.2.1")).is_err(), "the same host in other clothes");
+        assert!(slots.take(addr("192.0.2.2")).is_ok());
         drop(one);
         assert!(slots.taken().by_peer.is_empty());
         assert_eq!(slots.taken().total, 0);
@@ -101,8 +116,8 @@ mod tests {
     #[test]
     fn ipv6_peer_is_its_64() {
         let slots = Slots::new(10, 1);
-        let _one = slots.take(addr("2001:db8:0:1::1")).unwrap();
-        assert!(slots.take(addr("2001:db8:0:1:ffff::9")).is_none());
-        assert!(slots.take(addr("2001:db8:0:2::1")).is_some());
+        let _one = slots.take(addr("2001:db8:0:1::1")).ok().unwrap();
+        assert!(slots.take(addr("2001:db8:0:1:ffff::9")).is_err());
+        assert!(slots.take(addr("2001:db8:0:2::1")).is_ok());
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::access::Verb;
 use crate::pb::Rpc;
 use crate::serve::door::Peer;
 use crate::serve::verbs::{Demand, On, demand};
-use crate::service::{Caller, Error};
+use crate::service::Error;
 
 /// Our own services.
 const OURS: &str = "/leasehold.v1.";
@@ -27,7 +27,7 @@ pub(super) async fn guard(State(door): State<Door>, mut request: Request, next: 
         _ => return next.run(request).await,
     };
     let peer = request.extensions().get::<Peer>();
-    match door.identity.caller(request.headers(), peer).await.and_then(|caller| admitted(&door, caller, demand)) {
+    match door.identity.admitted(request.headers(), peer, demand).await {
         Ok(caller) => request.extensions_mut().insert(caller),
         Err(error) => return status::of(&error).into_http(),
     };
@@ -40,20 +40,6 @@ pub(super) async fn guard(State(door): State<Door>, mut request: Request, next: 
 
 /// For calls that there are not, and for reflection: any right at all.
 const ANYTHING: Demand = Demand { verbs: Verb::ALL, on: On::Seen, lease_secret: false, depends: "" };
-
-fn admitted(door: &Door, caller: Caller, demand: Demand) -> Result<Caller, Error> {
-    match caller.is_lease() {
-        true if demand.lease_secret => Ok(caller),
-        true => Err(Error::Unauthenticated),
-        false => match door.service.allow_somewhere(&caller, demand.verbs) {
-            Ok(_) => Ok(caller),
-            Err(error) => {
-                door.service.audit_refused(&caller, demand.verbs[0], "/");
-                Err(error)
-            }
-        },
-    }
-}
 
 /// An error of the gRPC library, which speaks of messages that cannot be read, as an error of ours.
 pub(super) fn explained(bare: Status) -> Status {

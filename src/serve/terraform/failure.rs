@@ -17,7 +17,7 @@ use crate::domain::refusal::Refusal;
 use crate::service::Error;
 
 /// An answer that is no success.
-pub(super) struct Failure {
+pub(in crate::serve) struct Failure {
     status: StatusCode,
     /// The stable code of docs/errors.md.
     code: &'static str,
@@ -30,7 +30,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(status: StatusCode, code: &'static str, what: &str, next: &str) -> Self {
+    pub(in crate::serve) fn new(status: StatusCode, code: &'static str, what: &str, next: &str) -> Self {
         Self { status, code, what: what.to_owned(), next: next.to_owned(), lock_info: None, allow: None }
     }
 
@@ -78,7 +78,7 @@ impl Failure {
     }
 
     /// An error of a use case.
-    pub(super) fn of(error: &Error) -> Self {
+    pub(in crate::serve) fn of(error: &Error) -> Self {
         Self {
             status: status(error),
             code: error.code(),
@@ -107,7 +107,7 @@ impl Failure {
         }
     }
 
-    pub(super) fn into_response(self) -> Response {
+    pub(in crate::serve) fn into_response(self) -> Response {
         let Self { status, code, what, next, lock_info, allow } = self;
         let (kind, text) = match lock_info {
             Some(lock_info) => ("application/json", lock_info),

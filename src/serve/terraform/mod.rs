@@ -24,7 +24,7 @@ use crate::serve::identity::Identity;
 use crate::serve::verbs::route_demand;
 use crate::service::views::View;
 use crate::service::{Caller, Error, Service};
-use failure::Failure;
+pub(super) use failure::Failure;
 
 /// Where the door begins.
 pub const PREFIX: &str = "/terraform/v1/";

@@ -40,15 +40,19 @@ pub(super) struct Audit {
     /// Told when rows are to be written that nobody waits for.
     pending: Notify,
     sealed: tokio::sync::Mutex<Sealed>,
-    counts: Counts,
+    pub(super) counts: Counts,
 }
 
 /// What is counted and not recorded, since the server started.
 #[derive(Default)]
-struct Counts {
-    renewals: AtomicU64,
-    contention: AtomicU64,
-    redacted: AtomicU64,
+pub(super) struct Counts {
+    pub(super) renewals: AtomicU64,
+    pub(super) contention: AtomicU64,
+    pub(super) redacted: AtomicU64,
+    pub(super) unauthenticated: AtomicU64,
+    pub(super) denied: AtomicU64,
+    /// Up to which row it is sealed.
+    pub(super) sealed: AtomicU64,
 }
 
 /// How the audit stands.
@@ -107,12 +111,14 @@ impl Service {
 
     /// A principal asked for something that it may not do.
     pub fn audit_refused(&self, caller: &Caller, verb: Verb, object: impl std::fmt::Display) {
+        self.audit.counts.denied.fetch_add(1, Ordering::Relaxed);
         let outcome = "refused: PERMISSION_DENIED".to_owned();
         self.audit.later(Entry { verb: Some(verb), outcome, ..by(&caller.actor(), Deed::Denied, object.to_string()) });
     }
 
     /// Somebody who is not known asked for something.
     pub fn audit_unauthenticated(&self, peer: Option<IpAddr>) {
+        self.audit.counts.unauthenticated.fetch_add(1, Ordering::Relaxed);
         self.audit.refusals.lock().expect("no panic while held").unauthenticated(peer);
     }
 
@@ -122,7 +128,7 @@ impl Service {
     /// The caller may not look at it.
     pub async fn audit_standing(&self, caller: &Caller) -> Result<Standing, Error> {
         self.allow(caller, Verb::Audit, Object::Store)?;
-        let Counts { renewals, contention, redacted } = &self.audit.counts;
+        let Counts { renewals, contention, redacted, .. } = &self.audit.counts;
         let checkpoint = self.checkpoint(None).await?;
         Ok(Standing {
             last: self.store.head().borrow().audit,

@@ -2,6 +2,7 @@
 //! signs nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::domain::audit::{AuditAct, Checkpoint, Deed, Entry};
@@ -57,7 +58,10 @@ impl Service {
     /// How far it is sealed; none if that is to be tried again, which is `told` once.
     async fn try_to_seal(&self, told: bool) -> Option<u64> {
         match self.seal_audit().await {
-            Ok(reached) => Some(reached),
+            Ok(reached) => {
+                self.audit.counts.sealed.store(reached, Ordering::Relaxed);
+                Some(reached)
+            }
             Err(error) => {
                 if told {
                     tracing::warn!(%error, "the audit could not be sealed; it is tried again every second");

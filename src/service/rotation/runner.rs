@@ -282,6 +282,13 @@ async fn run(me: Weak<Service>, environment: EnvironmentName) {
 }
 
 impl Runners {
+    /// How many are at work, and how many stand still since something does not open.
+    pub(in crate::service) fn counted(&self) -> (u64, u64) {
+        let seats = self.lock();
+        let is_stuck = |seat: &&Seat| matches!(seat.told.borrow().halt, Some((_, Halt::Stuck(_))));
+        (seats.values().filter(|seat| seat.busy).count() as u64, seats.values().filter(is_stuck).count() as u64)
+    }
+
     /// Nothing panics half-way in here.
     fn lock(&self) -> MutexGuard<'_, HashMap<EnvironmentName, Seat>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

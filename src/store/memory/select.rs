@@ -28,6 +28,11 @@ impl Tables {
                 let tickets = self.names.get(state).map(|name| name.tickets.values().cloned().collect());
                 Rows::Tickets(tickets.unwrap_or_default(), now)
             }
+            Query::Holdings => {
+                let count = |of: fn(&Name) -> usize| self.names.values().map(|name| of(name) as u64).sum();
+                let (leases, tickets) = (count(|name| name.lock.holders.len()), count(|name| name.tickets.len()));
+                Rows::Holdings { leases, tickets, revision: self.head().revision }
+            }
             Query::States { prefix, deleted, after, limit } => {
                 let current = |(state, name): (&StateName, &Name)| {
                     Some((state.environment.clone(), name.versions.values().last()?.clone()))

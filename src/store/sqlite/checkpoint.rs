@@ -11,6 +11,7 @@ use rusqlite::Connection;
 
 use super::gate::Gate;
 use super::writer::Job;
+use crate::counts::Engine;
 
 /// WAL pages from which a checkpoint is worth it: 16 MiB.
 const PAGES: i64 = 4_000;
@@ -21,6 +22,8 @@ const LARGE: i64 = 8_192;
 /// How long to wait for them, for each such size, and at most.
 const LET_OUT: Duration = Duration::from_millis(50);
 const LET_OUT_MOST: Duration = Duration::from_secs(2);
+/// Bytes that a page of the WAL takes.
+const FRAME: u64 = 4_096 + 24;
 /// How often the WAL is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -33,7 +36,7 @@ pub(super) struct Checkpointer {
 
 impl Checkpointer {
     /// Starts the thread on a connection of its own.
-    pub(super) fn start(file: &Path, jobs: Sender<Job>) -> rusqlite::Result<Self> {
+    pub(super) fn start(file: &Path, jobs: Sender<Job>, counts: Arc<Engine>) -> rusqlite::Result<Self> {
         let connection = super::open::connect(file)?;
         connection.execute_batch(
             "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA mmap_size=0; PRAGMA secure_delete=ON;",
@@ -43,7 +46,7 @@ impl Checkpointer {
         let pausing = Arc::clone(&paused);
         let thread = std::thread::Builder::new()
             .name("checkpointer".to_owned())
-            .spawn(move || run(&connection, &jobs, &stopped, &pausing))
+            .spawn(move || run(&connection, &jobs, &stopped, &pausing, &counts))
             .map_err(|_| rusqlite::Error::InvalidPath(file.to_owned()))?;
         Ok(Self { stop: Some(stop), thread: Some(thread), paused })
     }
@@ -62,7 +65,7 @@ impl Checkpointer {
     }
 }
 
-fn run(connection: &Connection, jobs: &Sender<Job>, stopped: &Receiver<()>, paused: &AtomicBool) {
+fn run(connection: &Connection, jobs: &Sender<Job>, stopped: &Receiver<()>, paused: &AtomicBool, counts: &Engine) {
     let mut alarmed = false;
     loop {
         match stopped.recv_timeout(LOOK) {
@@ -73,6 +76,7 @@ fn run(connection: &Connection, jobs: &Sender<Job>, stopped: &Receiver<()>, paus
             continue;
         }
         let Ok((frames, copied)) = checkpoint(connection, "NOOP") else { continue };
+        counts.log_bytes.set(u64::try_from(frames).unwrap_or(0) * FRAME);
         if !std::mem::replace(&mut alarmed, frames > ALARM) && alarmed {
             tracing::warn!(frames, "the write-ahead log is over 256 MiB: a long read keeps it from starting over");
         }

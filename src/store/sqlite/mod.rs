@@ -14,6 +14,7 @@ pub use self::verify::{Tried, Verdict, verify};
 use self::writer::{Job, Piece, Writer};
 use super::clock::{Source, StoreClock};
 use super::{Head, Later, Query, Rows, Store, StoreError};
+use crate::counts::Engine;
 use crate::domain::command::Command;
 use crate::domain::decision::Reply;
 use crate::domain::event::Recorded;
@@ -56,6 +57,8 @@ pub struct Options {
     pub keep_events: u64,
     /// The rules: tests hand in mutated ones.
     pub decide: Decide,
+    /// What the engine counts.
+    pub counts: Arc<Engine>,
     /// How commits are made durable.
     #[doc(hidden)]
     pub synchronous: Synchronous,
@@ -75,6 +78,7 @@ impl Options {
             audit_reserve: 8 << 20,
             keep_events: 1_000_000,
             decide,
+            counts: Arc::default(),
             synchronous: Synchronous::Full,
             unattended: true,
         }

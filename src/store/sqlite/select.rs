@@ -34,6 +34,7 @@ pub(super) fn select(connection: &Connection, query: &Query, now: StoreTime) -> 
             Rows::Locks(found, now)
         }
         Query::Tickets(state) => Rows::Tickets(tickets(&transaction, state)?, now),
+        Query::Holdings => holdings(&transaction)?,
         Query::States { prefix, deleted, after, limit } => {
             let mut found = Vec::new();
             scan(&transaction, prefix, after.as_ref(), now, &mut |name, row| {
@@ -220,6 +221,14 @@ fn tickets(connection: &Connection, state: &StateName) -> Sql<Vec<Ticket>> {
     let mut find = connection.prepare_cached(sql)?;
     let rows = find.query_map([state.environment.as_str(), state.path.as_str()], |row| Ok(row.get::<_, Column<Ticket>>(0)?.0))?;
     rows.collect()
+}
+
+fn holdings(connection: &Connection) -> Sql<Rows> {
+    let mut held = connection.prepare_cached("SELECT lock FROM name WHERE lock LIKE '%\"holders\"%'")?;
+    let held = held.query_map([], |row| Ok(row.get::<_, Column<Lock>>(0)?.0.holders.len() as u64))?;
+    let leases = held.sum::<Sql<u64>>()?;
+    let sql = "SELECT (SELECT count(*) FROM ticket), revision FROM server WHERE id = 1";
+    connection.query_row(sql, [], |row| Ok(Rows::Holdings { leases, tickets: row.get(0)?, revision: Revision(row.get(1)?) }))
 }
 
 fn versions(connection: &Connection, state: &StateName, sql: &str, params: impl rusqlite::Params) -> Sql<Rows> {

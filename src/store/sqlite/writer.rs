@@ -19,6 +19,7 @@ use super::sidecar::{self, Sidecar};
 use super::sweep::{self, Sweeper};
 use super::transaction::{Work, drop_body};
 use super::{Options, engine_error};
+use crate::counts::Engine;
 use crate::domain::audit::AuditAct;
 use crate::domain::command::{Act, Command, StoreAct};
 use crate::domain::decision::Reply;
@@ -110,6 +111,7 @@ struct Desk {
     reserve: Reserve,
     /// The source's reading when making it was last tried.
     reserved: Duration,
+    counts: Arc<Engine>,
 }
 
 impl Writer {
@@ -121,7 +123,7 @@ impl Writer {
         jobs: Sender<Job>,
         gate: Arc<Gate>,
     ) -> rusqlite::Result<Self> {
-        let checkpointer = Checkpointer::start(&opened.file, jobs)?;
+        let checkpointer = Checkpointer::start(&opened.file, jobs, Arc::clone(&options.counts))?;
         let now = clock.read().source;
         let mut reserve = Reserve::beside(&opened.file, options.audit_reserve);
         if let Err(error) = reserve.make() {
@@ -153,6 +155,7 @@ impl Writer {
             audit: opened.audit,
             reserve,
             reserved: now,
+            counts: Arc::clone(&options.counts),
         };
         Ok(Self { connection: opened.connection, desk, _lock: opened.lock })
     }
@@ -239,7 +242,12 @@ impl Writer {
             changed |= desk.settle_due(&mut work, beat, if ticks { usize::MAX } else { BATCH });
         }
         let reached = Reached { epoch: work.epoch, revision: work.revision, audit: work.audit };
+        let before = desk.seq;
         let commit = desk.commit(connection, changed || ticks && desk.reserve.held(), beat, reached);
+        if desk.seq != before {
+            desk.counts.batches.see(pending.len() as u64);
+        }
+        desk.counts.full.set(u64::from(desk.full || !desk.reserve.held()));
         desk.settle_again(commit.is_err(), beat);
         again.extend(pending.into_iter().filter_map(|answer| answer(&commit)));
         if asked && let Err(error) = copy_the_rest(connection, &desk.gate) {
@@ -393,8 +401,12 @@ impl Desk {
         };
         // What failed before COMMIT was asked for has certainly not happened.
         let known = update.is_err();
-        if let Err(error) = update.and_then(|_| connection.prepare_cached("COMMIT")?.execute([])) {
+        let asked = self.clock.read().source;
+        let committed = update.and_then(|_| connection.prepare_cached("COMMIT")?.execute([]));
+        self.counts.commits.took(self.clock.read().source.saturating_sub(asked));
+        if let Err(error) = committed {
             tracing::error!(%error, "a commit failed");
+            self.counts.failed.one();
             let error = engine_error(error);
             self.full |= error == StoreError::Full;
             let back = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use leasehold::domain::access::Role;
 use leasehold::pb::{Rpc, v1 as pb};
-use leasehold::serve::verbs::demand;
+use leasehold::serve::verbs::{Page, demand};
 use prost::Message;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -251,4 +252,54 @@ async fn every_route_is_refused_without_a_right_before_its_body_is_read() {
         }
     }
     assert_eq!(server.api.cursor().await, cursor, "nothing happened");
+}
+
+#[tokio::test]
+async fn every_page_is_refused_without_a_right_unless_it_is_open() {
+    for is_open in [false, true] {
+        let settings = format!("open_metrics = {is_open}\nopen_reflection = true");
+        let server = Running::start_with(StoreKind::Memory, &settings).await;
+        let orphan = without_rights(&server).await;
+        let secret = server.api.hold("dev/app", "s").await.secret;
+        let wrong = "lh_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let basic = |token: &str| Some(format!("Basic {}", BASE64_STANDARD.encode(format!("prometheus:{token}"))));
+        let strangers = [
+            (None, 401, "UNAUTHENTICATED"),
+            (basic(wrong), 401, "UNAUTHENTICATED"),
+            (Some(format!("Bearer {wrong}")), 401, "UNAUTHENTICATED"),
+            (Some(format!("Bearer {secret}")), 401, "UNAUTHENTICATED"),
+            (basic(&orphan), 403, "NOT_ALLOWED"),
+            (Some(format!("Bearer {orphan}")), 403, "NOT_ALLOWED"),
+        ];
+        for page in Page::ALL {
+            for (header, status, code) in &strangers {
+                for method in ["GET", "HEAD", "POST", "DELETE", "BREW"] {
+                    let http = Http::with(server.address, header.clone());
+                    let answer = http.call(method, page.path(), b"").await;
+                    match (is_open, method) {
+                        (true, "GET" | "HEAD") => drop(answer.is(200)),
+                        (true, _) => drop(answer.is(405)),
+                        (false, "HEAD") => drop(answer.is(*status)),
+                        (false, _) => {
+                            let told = answer.refused(*status, code);
+                            let challenge = (*status == 401).then_some("Basic realm=\"leasehold\", charset=\"UTF-8\"");
+                            assert_eq!(told.header("www-authenticate"), challenge);
+                            assert!(!told.text().contains("leasehold_"), "{}", told.text());
+                        }
+                    }
+                }
+            }
+            // Any right will do, and any way to show who has it.
+            for role in Role::ALL {
+                let name = format!("{role}-{page:?}").to_lowercase();
+                let on = if role.verbs().has(leasehold::domain::access::Verb::Audit) { "/" } else { "dev/a" };
+                let token = make_token(&server.api, &name, &[scope(&role.to_string(), on)]).await;
+                for header in [basic(&token), Some(format!("Bearer {token}"))] {
+                    Http::with(server.address, header).call("GET", page.path(), b"").await.is(200);
+                }
+            }
+        }
+        // Open pages open nothing else.
+        Http::with(server.address, None).call("GET", "/terraform/v1/dev/app", b"").await.refused(401, "UNAUTHENTICATED");
+    }
 }

@@ -9,4 +9,4 @@ mod revocation;
 mod shown;
 mod tokens;
 mod turned;
-mod wire;
+pub(crate) mod wire;

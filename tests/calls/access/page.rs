@@ -6,7 +6,7 @@ use std::path::Path;
 use leasehold::backend::Call;
 use leasehold::domain::access::{Role, Verb};
 use leasehold::pb::Rpc;
-use leasehold::serve::verbs::{Demand, demand, route_demand};
+use leasehold::serve::verbs::{Demand, Page, demand, page_demand, route_demand};
 
 fn roles() -> String {
     let mut table = String::from("| Verb |");
@@ -65,12 +65,20 @@ fn routes() -> String {
     table
 }
 
+fn pages() -> String {
+    let mut table = String::from("| Request | Verb | On |\n|---|---|---|");
+    for page in Page::ALL {
+        table += &row(&format!("`GET {}`", page.path()), page_demand(*page));
+    }
+    table
+}
+
 #[test]
 fn page_prints_the_tables_that_decide() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/access.md");
     let page = std::fs::read_to_string(page).expect("the page is there");
     let mut wrong = String::new();
-    for (name, table) in [("roles", roles()), ("calls", calls()), ("routes", routes())] {
+    for (name, table) in [("roles", roles()), ("calls", calls()), ("routes", routes()), ("pages", pages())] {
         let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("\n<!-- {name}:end -->"));
         if !page.contains(&format!("{begin}{table}{end}")) {
             let _ = write!(wrong, "\n{begin}{table}{end}\n");

@@ -73,7 +73,7 @@ where
 }
 
 /// Roles or verbs on a glob.
-pub(super) fn scope(verbs: &str, on: &str) -> pb::Scope {
+pub(crate) fn scope(verbs: &str, on: &str) -> pb::Scope {
     pb::Scope { verbs: verbs.split(' ').map(str::to_owned).collect(), on: on.to_owned(), recipients: Vec::new() }
 }
 
@@ -89,7 +89,7 @@ pub(super) async fn make_token(maker: &Api, name: &str, scopes: &[pb::Scope]) ->
 }
 
 /// A caller with a new token of this name.
-pub(super) async fn bearer(maker: &Api, name: &str, scopes: &[pb::Scope]) -> Api {
+pub(crate) async fn bearer(maker: &Api, name: &str, scopes: &[pb::Scope]) -> Api {
     maker.with(Some(&make_token(maker, name, scopes).await))
 }
 
