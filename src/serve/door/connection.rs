@@ -20,12 +20,15 @@ use tokio::time::{Sleep, sleep};
 use super::first_frame::Watched;
 use super::flood::Allowance;
 use super::tls::{Shown, Tls};
-use super::{Counts, Limits, Peer, Stopping, deadline};
+use super::{Counts, Failures, Limits, Peer, Stopping, deadline};
 use crate::serve::metrics::Calls;
 
 const HTTP1_READ_BUFFER: usize = 64 << 10;
 /// Far more than any client sends. On HTTP/2 each counts 32 bytes of [`Limits::header_bytes`].
 const HTTP1_HEADERS: usize = 100;
+
+/// How many connections of a peer may be closed for frames in vain before its next one waits, and one more every 3 s.
+const FLOODS: u32 = 3;
 
 /// What all connections of a door have in common.
 pub(super) struct Connections {
@@ -34,6 +37,8 @@ pub(super) struct Connections {
     limits: Arc<Limits>,
     counts: Arc<Counts>,
     http: auto::Builder<TokioExecutor>,
+    /// Who was thrown out for frames in vain.
+    floods: Failures,
     stopping: Stopping,
 }
 
@@ -50,10 +55,26 @@ pub(super) enum End {
 
 impl Connections {
     pub(super) fn new(tls: Option<Arc<Tls>>, app: Router, limits: Limits, counts: Arc<Counts>, stopping: Stopping) -> Self {
-        Self { tls, app, http: protocol(&limits), limits: Arc::new(limits), counts, stopping }
+        Self { tls, app, http: protocol(&limits), floods: Failures::new(FLOODS), limits: Arc::new(limits), counts, stopping }
     }
 
+    /// Serves it to its end. One of a peer that was thrown out for frames in vain again and again has to wait first: each such connection costs as
+    /// much as thousands of calls, and nothing but a new one.
     pub(super) async fn run(&self, tcp: TcpStream, addr: SocketAddr) -> End {
+        if self.floods.blocked(addr.ip()).is_some() {
+            tokio::select! {
+                () = sleep(self.limits.flood_pause) => {}
+                () = self.stopping.stopped() => return End::Closed,
+            }
+        }
+        let end = self.begin(tcp, addr).await;
+        if matches!(end, End::Flooded) {
+            self.floods.note(addr.ip());
+        }
+        end
+    }
+
+    async fn begin(&self, tcp: TcpStream, addr: SocketAddr) -> End {
         // Without it, answers wait for the peer's delayed acknowledgements: uploads are ten times slower.
         if let Err(error) = tcp.set_nodelay(true) {
             tracing::debug!(%addr, %error, "connection lost before it began");

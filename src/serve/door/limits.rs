@@ -32,6 +32,9 @@ pub struct Limits {
     pub window_bytes: u32,
     /// Largest HTTP/2 frame taken. 256 KiB: one chunk of a document in one frame.
     pub frame_bytes: u32,
+    /// How long a new connection of a peer has to wait whose connections were closed for frames in vain again and again. 1 s: those that are open go
+    /// on, and neighbours behind one address are held up and not shut out.
+    pub flood_pause: Duration,
     /// How long a call that is not in [`Self::streaming`] may take until its answer begins, whatever `grpc-timeout` it sends. 30 s.
     pub call: Duration,
     /// How long a request body may be waited for, streams included. 10 s.
@@ -65,6 +68,7 @@ impl Default for Limits {
             header_bytes: 16 << 10,
             window_bytes: 4 << 20,
             frame_bytes: 256 << 10,
+            flood_pause: Duration::from_secs(1),
             call: Duration::from_secs(30),
             body: Duration::from_secs(10),
             slowest_upload: 64 << 10,

@@ -8,7 +8,7 @@
 //! | connections, in total and per peer | [`Limits::connections`], [`Limits::connections_per_peer`] | `slots` |
 //! | TLS handshake and first frame together | [`Limits::first_frame`] | `connection`, `first_frame` |
 //! | a peer that vanished, or stopped reading | keepalive, [`Limits::write_stall`] | `connection`, `first_frame` |
-//! | a peer that sends frames in vain | an allowance of them | `flood` |
+//! | a peer that sends frames in vain | an allowance of them; again and again: [`Limits::flood_pause`] | `flood`, `connection` |
 //! | a request body | [`Limits::body`], [`Limits::slowest_upload`] | `deadline` |
 //! | a call | `grpc-timeout`, [`Limits::call`] | `deadline` |
 //! | a stop | [`Limits::drain`] | here |

@@ -12,14 +12,50 @@ async fn comes(counts: &Counts, holds: impl Fn(&Counts) -> bool) {
     timeout(PATIENCE, look).await.unwrap_or_else(|_| panic!("{counts:?}"));
 }
 
+/// Answers to pings that nobody asked for, until the door has enough of it.
+async fn flood(tcp: TcpStream) {
+    let (mut read, mut write) = tcp.into_split();
+    let mut frames = [PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+    frames.extend([0, 0, 8, 6, 1, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8].repeat(20_000));
+    let drained = tokio::spawn(async move { until_closed(&mut read).await });
+    let _ = write.write_all(&frames).await;
+    drained.await.unwrap();
+}
+
+/// A connection from an address of the loopback network.
+async fn from(address: &str, door: &Door) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(address.parse().unwrap()).unwrap();
+    socket.connect(door.addr).await.unwrap()
+}
+
+#[tokio::test]
+async fn peer_that_floods_again_and_again_waits_and_others_do_not() {
+    const PAUSE: Duration = Duration::from_secs(3);
+    let door = Door::open(Limits { flood_pause: PAUSE, ..Limits::default() }).await;
+    for n in 1..=3 {
+        flood(from("127.0.0.2:0", &door).await).await;
+        comes(&door.counts, |counts| counts.flooded.get() == n).await;
+    }
+    let asked = async |address: &str| {
+        let mut tcp = from(address, &door).await;
+        send(&mut tcp, b"GET /nothing HTTP/1.1\r\nhost: test\r\n\r\n").await;
+        tcp.read_u8().await.unwrap()
+    };
+    // Began first, and is answered last.
+    let mut late = std::pin::pin!(asked("127.0.0.2:0"));
+    tokio::select! {
+        biased;
+        _ = &mut late => panic!("it did not wait"),
+        first = asked("127.0.0.3:0") => assert_eq!(first, b'H'),
+    }
+    assert_eq!(timeout(PATIENCE, late).await.unwrap(), b'H', "it waits, and is served");
+}
+
 #[tokio::test]
 async fn open_connections_are_counted_and_refused_ones_by_their_cap() {
     let door = Door::open(Limits { connections: 3, connections_per_peer: 2, ..Limits::default() }).await;
-    let of = async |address: &str| {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind(address.parse().unwrap()).unwrap();
-        socket.connect(door.addr).await.unwrap()
-    };
+    let of = async |address: &str| from(address, &door).await;
     let (one, _two) = (of("127.0.0.2:0").await, of("127.0.0.2:0").await);
     comes(&door.counts, |counts| counts.open.get() == 2).await;
     until_closed(of("127.0.0.2:0").await).await;
@@ -41,13 +77,7 @@ async fn connections_are_counted_by_what_they_ended_with() {
     let counts = Arc::clone(&plain.counts);
     until_closed(plain.connect().await).await;
     comes(&counts, |counts| counts.timed_out.get() == 1).await;
-    let (mut read, mut write) = plain.connect().await.into_split();
-    // Answers to pings that nobody asked for.
-    let mut flood = [PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
-    flood.extend([0, 0, 8, 6, 1, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8].repeat(20_000));
-    let drained = tokio::spawn(async move { until_closed(&mut read).await });
-    let _ = write.write_all(&flood).await;
-    drained.await.unwrap();
+    flood(plain.connect().await).await;
     comes(&counts, |counts| counts.flooded.get() == 1).await;
     assert_eq!((counts.failed.get(), counts.untrusted.get(), counts.timed_out.get()), (0, 0, 1));
     assert_eq!(plain.close().await.failed, 1);
