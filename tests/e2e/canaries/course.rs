@@ -1,18 +1,14 @@
 //! Everything that a server does with documents, and the search of everything that it keeps or says meanwhile.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use leasehold::secrets::identities;
 
 use super::search::{Needles, Planted, files, opened};
 use crate::process::{end, finish};
-use crate::rig::{BOUND, Server, TIGHT};
+use crate::rig::{Server, TIGHT, post};
 
 /// A server that is watched, and all that was heard of it. Its states are in `dev`.
 pub(crate) struct Course {
@@ -63,7 +59,7 @@ impl Course {
         assert!(ended.code != 0 && ended.err.contains(&format!("[{code}]")), "{code}: {}", ended.err);
         self.hear(&format!("the error {code}"), ended.out + &ended.err);
         if flags.is_empty() {
-            let answer = self.post(state, document);
+            let answer = post(&self.server, state, document.len() as u64, document);
             assert!(answer.contains(code), "{code}: {answer}");
             self.hear(&format!("the answer {code}"), answer);
         }
@@ -232,26 +228,6 @@ impl Course {
         let file = self.server.file(name);
         std::fs::write(&file, document).unwrap();
         file.to_str().unwrap().to_owned()
-    }
-
-    /// What the `http` backend's door answers to a document.
-    fn post(&self, state: &str, document: &[u8]) -> String {
-        let (address, token) = self.server.door();
-        let host = address.trim_start_matches("http://");
-        let mut stream = TcpStream::connect(host).unwrap();
-        stream.set_read_timeout(Some(BOUND)).unwrap();
-        let head = format!(
-            "POST /terraform/v1/{state} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n",
-            BASE64_STANDARD.encode(format!("ci:{token}")),
-            document.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        // It may refuse what it is only told of, and hear no more.
-        let _ = stream.write_all(document);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        String::from_utf8(answer).unwrap()
     }
 }
 
