@@ -8,7 +8,7 @@ use leasehold::secrets::identities;
 
 use super::search::{Needles, Planted, files, opened};
 use crate::process::{end, finish};
-use crate::rig::{Server, TIGHT, post};
+use crate::rig::{Server, TIGHT, metrics, post};
 
 /// A server that is watched, and all that was heard of it. Its states are in `dev`.
 pub(crate) struct Course {
@@ -125,6 +125,9 @@ impl Course {
         self.hear("the sealed view", sealed);
         let outputs = self.view(state, &["--view", "outputs"]);
         self.outputs.push(("the view of outputs".into(), outputs));
+        let counted = metrics(&self.server);
+        assert!(counted.starts_with("HTTP/1.1 200 ") && counted.contains("leasehold_"), "{counted}");
+        self.hear("what is counted", counted);
         for args in [
             &["env", "list"][..],
             &["env", "show", "dev"],

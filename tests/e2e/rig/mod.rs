@@ -7,7 +7,7 @@ mod writer;
 
 use std::time::Duration;
 
-pub(crate) use post::post;
+pub(crate) use post::{metrics, post};
 pub(crate) use server::{Server, TIGHT};
 pub(crate) use watched::{Watched, signal, signal_group};
 pub(crate) use writer::{Writer, read};
