@@ -1,5 +1,8 @@
 //! The opened keys. A locked server has none: leases, history and watching go on, documents do not.
 
+#[cfg(test)]
+mod rows;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 

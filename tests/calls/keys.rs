@@ -1,5 +1,7 @@
 //! Rotation of keys: everything reads as before, and nothing is left under the old ones.
 
+mod ahead;
+
 use std::collections::BTreeMap;
 
 use leasehold::domain::ids::{DataKeyId, IdentityVersion, StateId};

@@ -4,6 +4,7 @@
 #![allow(clippy::await_holding_lock, reason = "what was seen is judged when nobody writes to it any more")]
 
 mod access;
+mod apart;
 mod audit;
 mod canaries;
 mod core_dump;
@@ -14,6 +15,7 @@ mod floods;
 mod full_disk;
 mod keys;
 mod killed_server;
+mod large_string;
 mod locked;
 mod memory;
 mod oidc;

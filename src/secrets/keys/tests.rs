@@ -290,6 +290,27 @@ fn recovery_opens_everything_without_a_master() {
     assert!(SigningKey::open(&masters, ENVIRONMENT, &signer.rewrap(&masters, &[]).unwrap()).is_ok());
 }
 
+/// Here nothing is authenticated under the master's secret; age itself sees every change by somebody who does not know what is inside.
+#[test]
+fn flipped_bits_are_refused_by_recovery() {
+    let tree = tree();
+    let (recovery, recipient, public) = (identities(&[&tree.recovery]), tree.identity.recipient(), tree.signer.verifying_key());
+    let opens = |kind: usize, wrapped: &[u8]| match kind {
+        SECRET => recovery::danger_environment_secret(&recovery, ENVIRONMENT, wrapped).is_ok(),
+        IDENTITY => recovery::environment_identity(&recovery, ENVIRONMENT, VERSION, &recipient, wrapped).is_ok(),
+        SIGNER => recovery::signing_key(&recovery, ENVIRONMENT, &public, wrapped).is_ok(),
+        _ => recovery::data_key(&recovery, &tree.identity, STATE, tree.data_key.id(), wrapped).is_ok(),
+    };
+    for (kind, wrapped) in tree.wrapped.iter().enumerate() {
+        assert!(opens(kind, wrapped));
+        for bit in (kind % 3..wrapped.len() * 8).step_by(3) {
+            let mut bent = wrapped.clone();
+            bent[bit / 8] ^= 1 << (bit % 8);
+            assert!(!opens(kind, &bent), "{kind}: bit {bit} of {}", wrapped.len() * 8);
+        }
+    }
+}
+
 #[test]
 fn recovery_refuses_strangers_other_places_and_forged_data_keys() {
     let (tree, foreign) = (tree(), tree());

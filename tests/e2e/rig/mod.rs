@@ -1,11 +1,13 @@
 //! What the tests stand on: a server as a process of its own, processes that can be watched, and waits with a bound.
 
+mod post;
 mod server;
 mod watched;
 mod writer;
 
 use std::time::Duration;
 
+pub(crate) use post::{metrics, post};
 pub(crate) use server::{Server, TIGHT};
 pub(crate) use watched::{Watched, signal, signal_group};
 pub(crate) use writer::{Writer, read};

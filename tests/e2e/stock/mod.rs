@@ -15,6 +15,7 @@ macro_rules! with_each_tool {
 mod commands;
 mod configuration;
 mod encrypted;
+mod everywhere;
 mod force_unlock;
 mod gate;
 mod identity;

@@ -1,0 +1,111 @@
+//! Rows of keys in which somebody has changed one bit.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+use super::*;
+use crate::domain::settings::{Limits, Settings};
+
+const ID: EnvironmentId = EnvironmentId([0xe1; 16]);
+const STATE: StateId = StateId([0x51; 16]);
+const KEY: DataKeyId = DataKeyId([0xd1; 16]);
+
+fn environment(id: EnvironmentId) -> Environment {
+    let settings = Settings::default_within(&Limits::default());
+    let (name, created) = ("dev".parse().unwrap(), WallTime::default());
+    Environment { id, name, settings, frozen: None, created, identity: 1, key_epoch: 1 }
+}
+
+/// A keyring with recovery recipients.
+fn keyring(masters: &Masters) -> Keyring {
+    let recovery = [Masters::ephemeral().recipient(), Masters::ephemeral().recipient()];
+    Ring::create(masters, ID, &recovery).expect("two recipients are not too many")
+}
+
+fn bent(bytes: &[u8], bit: usize) -> Vec<u8> {
+    let mut bent = bytes.to_vec();
+    bent[bit / 8] ^= 1 << (bit % 8);
+    bent
+}
+
+/// The same keyring with what stands in it in the clear, and binds nothing, as in another: revision, times, the numbers of rules, who the master
+/// is. They say what is due, and open nothing.
+fn with_words_of(changed: &Keyring, of: &Keyring) -> Keyring {
+    let mut same = changed.clone();
+    (same.revision, same.rules) = (of.revision, of.rules.clone());
+    same.secret.master.clone_from(&of.secret.master);
+    same.signer.1.master.clone_from(&of.signer.1.master);
+    for (identity, of) in same.identities.iter_mut().zip(&of.identities) {
+        identity.created = of.created;
+        if let (Some(key), Some(of)) = (&mut identity.key, &of.key) {
+            key.master.clone_from(&of.master);
+        }
+    }
+    same
+}
+
+#[test]
+fn keyring_with_any_bit_changed_opens_nothing() {
+    let masters = Masters::ephemeral();
+    let keyring = keyring(&masters);
+    let text = serde_json::to_vec(&keyring).unwrap();
+    let opens = |keyring: &Keyring| Ring::open(&masters, environment(ID), keyring.clone());
+    assert!(opens(&keyring).is_ok_and(|ring| ring.recovery().is_ok()));
+    // The wraps by themselves are changed in every bit where they are made.
+    let mut within = vec![false; text.len()];
+    for wrap in [&keyring.secret, &keyring.signer.1, keyring.identities[0].key.as_ref().unwrap()] {
+        let wrap = STANDARD_NO_PAD.encode(&wrap.wrapped.0);
+        let at = memchr::memmem::find(&text, wrap.as_bytes()).unwrap();
+        within[at..at + wrap.len()].fill(true);
+    }
+    let (mut unread, mut refused, mut words) = (0, 0, 0);
+    for bit in (0..text.len() * 8).filter(|bit| !within[bit / 8] || bit % 5 == 0) {
+        let Ok(changed) = serde_json::from_slice::<Keyring>(&bent(&text, bit)) else {
+            unread += 1;
+            continue;
+        };
+        let Ok(ring) = opens(&changed) else {
+            refused += 1;
+            continue;
+        };
+        if changed.recovery != keyring.recovery {
+            assert!(ring.recovery().is_err(), "bit {bit}: nothing is wrapped to somebody who is nobody");
+            continue;
+        }
+        assert_eq!(with_words_of(&changed, &keyring), keyring, "bit {bit} of {} goes unnoticed", text.len() * 8);
+        words += 1;
+    }
+    assert!(unread > 1000 && refused > 1000 && words > 0, "{unread} cannot be read, {refused} are refused, {words} change words");
+    for bit in 0..128 {
+        let id = EnvironmentId(bent(&ID.0, bit).try_into().unwrap());
+        assert!(Ring::open(&masters, environment(id), keyring.clone()).is_err(), "bit {bit} of the environment");
+    }
+}
+
+#[test]
+fn data_key_with_any_bit_of_its_row_changed_does_not_open() {
+    let masters = Masters::ephemeral();
+    let ring = Ring::open(&masters, environment(ID), keyring(&masters)).ok().unwrap();
+    let recovery = ring.recovery().ok().unwrap();
+    let key = DataKey::new(KEY, &[7; 32]);
+    let wrapped = Wrapped(data_key::wrap(&key, ring.active().ok().unwrap(), &recovery, STATE).unwrap());
+    let record = DataKeyRecord { id: KEY, state: STATE, identity: 1, epoch: 1, status: KeyStatus::Active, wrapped };
+    assert!(ring.open_data_key(&record).is_ok());
+    for bit in 0..128 {
+        let id = DataKeyId(bent(&KEY.0, bit).try_into().unwrap());
+        assert!(ring.open_data_key(&DataKeyRecord { id, ..record.clone() }).is_err(), "bit {bit} of the id");
+        let state = StateId(bent(&STATE.0, bit).try_into().unwrap());
+        assert!(ring.open_data_key(&DataKeyRecord { state, ..record.clone() }).is_err(), "bit {bit} of the state");
+    }
+    for bit in 0..32 {
+        let identity = record.identity ^ 1 << bit;
+        assert!(
+            ring.open_data_key(&DataKeyRecord { identity, ..record.clone() }).is_err(),
+            "bit {bit} of the identity's version"
+        );
+    }
+    for bit in 0..record.wrapped.0.len() * 8 {
+        let wrapped = Wrapped(bent(&record.wrapped.0, bit));
+        assert!(ring.open_data_key(&DataKeyRecord { wrapped, ..record.clone() }).is_err(), "bit {bit} of the wrap");
+    }
+}
