@@ -9,7 +9,6 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::sync::broadcast;
 
-use super::caller::LEASES;
 use super::push::{Draftless, Upload, Written};
 use super::sealing::{Plain, run};
 use super::{Caller, Error, Service};
@@ -151,7 +150,7 @@ impl Service {
     /// # Errors
     /// The lease was lost, is somebody else's, or there is none of this id.
     pub async fn tool_unlock(&self, caller: &Caller, state: &StateName, id: &Session, plan: bool) -> Result<(), Error> {
-        let actor = self.allow_any(caller, LEASES, Object::State(state))?;
+        let actor = self.allow_any(caller, Verb::LEASES, Object::State(state))?;
         let principal = &actor.principal;
         let (lock, now) = self.lock_now(state).await?;
         let own = |holder: &&Holder| holder.session == *id && holder.principal == *principal;
@@ -192,7 +191,7 @@ impl Service {
         id: Option<&Session>,
         reason: Reason,
     ) -> Result<Vec<Holder>, Error> {
-        let own = LEASES.iter().chain(&[Verb::Break]).copied().collect::<Vec<_>>();
+        let own = Verb::LEASES.iter().chain(&[Verb::Break]).copied().collect::<Vec<_>>();
         let actor = self.allow_any(caller, &own, Object::State(state))?;
         let token = match id {
             None => None,
@@ -303,11 +302,7 @@ impl Service {
             once: true,
         };
         let act = Act::Lock(ask.state.clone(), LockAct::Acquire(acquire));
-        let reply = self.submit(actor.clone(), None, act).await;
-        if reply.is_ok() {
-            self.end_if_revoked(&actor.principal).await?;
-        }
-        match reply {
+        match self.submit_for_lease(actor.clone(), None, act).await {
             Ok(Reply::Held(grant)) => {
                 self.waiting.forget(&ask, &actor.principal);
                 Ok(Asked::Done(Locked::Held(Lease::new(self, actor, ask, grant))))

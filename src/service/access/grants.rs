@@ -1,8 +1,6 @@
 //! Grants: given, listed, taken back and explained.
 
-use std::sync::Arc;
-
-use crate::domain::access::{AccessAct, Credential, Explanation, Grant, Object, Scope, Subject, Verb, Verbs};
+use crate::domain::access::{Access, AccessAct, Credential, Explanation, Grant, Object, Scope, Subject, Verb, Verbs};
 use crate::domain::decision::Reply;
 use crate::domain::ids::{GrantId, RequestId};
 use crate::domain::names::{EnvironmentName, Principal, StateName};
@@ -35,6 +33,29 @@ impl Service {
         if scope.verbs.is_empty() || !self.covers(caller, &needed) {
             return Err(Error::Beyond(needed.to_string()));
         }
+        let digest = self.server_key.digest(&[b"grant", to.as_str().as_bytes(), scope.to_string().as_bytes()]);
+        if let Err(error) = self.may_be_granted(&to) {
+            // It was, perhaps, and that is why it cannot be any more.
+            return match self.recall(actor, (id, digest)).await? {
+                Some(Reply::Grant(grant)) => Ok(*grant),
+                _ => Err(error),
+            };
+        }
+        let fresh = GrantId(random::bytes16()?);
+        let grant = Grant { id: fresh, to, scope, by: actor.principal.clone(), made: self.now() };
+        let follow = move |access: &mut Access, reply: &Reply| match reply {
+            // An earlier answer, told again, is of a grant that may have been taken back since.
+            Reply::Grant(grant) if grant.id == fresh => access.put_grant((**grant).clone()),
+            _ => {}
+        };
+        match self.change_access(actor, Some((id, digest)), AccessAct::Grant(grant), follow).await? {
+            Reply::Grant(grant) => Ok(*grant),
+            _ => Err(Error::internal("a grant answered otherwise")),
+        }
+    }
+
+    /// Whether there is room for a grant, and somebody to have it.
+    fn may_be_granted(&self, to: &Subject) -> Result<(), Error> {
         if let Some(name) = to.as_str().strip_prefix("token:") {
             let now = self.now();
             let there = name.parse().is_ok_and(|name| {
@@ -48,43 +69,33 @@ impl Service {
             let next = "take back what is not needed any more: `leasehold access list`";
             return Err(Error::Argument { what: "there are 10,000 grants already", next });
         }
-        let digest = self.server_key.digest(&[b"grant", to.as_str().as_bytes(), scope.to_string().as_bytes()]);
-        let fresh = GrantId(random::bytes16()?);
-        let grant = Grant { id: fresh, to, scope, by: actor.principal.clone(), made: self.now() };
-        let _alone = self.access.changing.lock().await;
-        match self.access_act(actor, Some((id, digest)), AccessAct::Grant(grant)).await? {
-            Reply::Grant(grant) => {
-                // An earlier answer, told again, is of a grant that may have been taken back since.
-                if grant.id == fresh {
-                    self.access.change(|access| access.put_grant((*grant).clone()));
-                }
-                Ok(*grant)
-            }
-            _ => Err(Error::internal("a grant answered otherwise")),
-        }
+        Ok(())
     }
 
     /// Takes a grant back; a principal that has none left loses its leases. The caller needs `admin` on all that it is on.
     ///
     /// # Errors
     /// There is none that the caller may take back.
-    pub async fn revoke_grant(self: &Arc<Self>, caller: &Caller, id: RequestId, grant: GrantId) -> Result<Grant, Error> {
+    pub async fn revoke_grant(&self, caller: &Caller, id: RequestId, grant: GrantId) -> Result<Grant, Error> {
         let actor = self.allow_somewhere(caller, Verb::ALL)?;
         let found = self.access.read(|access| access.grant(grant).cloned());
         let may = |grant: &Grant| self.covers(caller, &Scope::new(Verbs::of(&[Verb::Admin]), grant.scope.on.clone()));
-        if !found.as_ref().is_some_and(may) && !self.may(caller, Verb::Admin, Object::Store) {
-            self.audit_refused(caller, Verb::Admin, Object::Store);
-            return Err(Error::NotAllowed);
-        }
         let digest = self.server_key.digest(&[b"revoke-grant", &grant.0]);
-        let alone = self.access.changing.lock().await;
-        let Reply::Grant(gone) = self.access_act(actor, Some((id, digest)), AccessAct::RevokeGrant(grant)).await? else {
-            return Err(Error::internal("a revocation answered otherwise"));
-        };
-        self.access.change(|access| access.drop_grant(grant));
-        drop(alone);
-        self.break_revoked().await?;
-        Ok(*gone)
+        if !found.as_ref().is_some_and(may) && !self.may(caller, Verb::Admin, Object::Store) {
+            // What the grant was on is known no more once it is gone, but whoever took it back may ask again for the answer.
+            return match self.recall(actor, (id, digest)).await? {
+                Some(Reply::Grant(gone)) => Ok(*gone),
+                _ => {
+                    self.audit_refused(caller, Verb::Admin, Object::Store);
+                    Err(Error::NotAllowed)
+                }
+            };
+        }
+        let act = AccessAct::RevokeGrant(grant);
+        match self.change_access(actor, Some((id, digest)), act, move |access, _| access.drop_grant(grant)).await? {
+            Reply::Grant(gone) => Ok(*gone),
+            _ => Err(Error::internal("a revocation answered otherwise")),
+        }
     }
 
     /// The grants that a caller may know of: all with `admin` on the store, otherwise its own and those on what it has `admin` on.

@@ -29,6 +29,9 @@ const TELLS_USE: Duration = Duration::from_secs(60);
 /// How long a token that was exchanged for another credential is remembered after it expired: longer than any such credential lives.
 const REMEMBERS_EXCHANGED: Duration = Duration::from_secs(2 * 24 * 3600);
 
+/// How many of the last tokens are kept in memory for clients whose answer was lost.
+const REMEMBERED: usize = 256;
+
 /// What is granted, as it is in the store, and what is not kept there.
 pub(super) struct Rights {
     granted: RwLock<Access>,
@@ -64,6 +67,18 @@ impl Rights {
 
     fn change(&self, change: impl FnOnce(&mut Access)) {
         change(&mut self.granted.write().expect("no panic while held"));
+    }
+
+    fn remember(&self, token: Fresh) {
+        let mut fresh = self.fresh.lock().expect("no panic while held");
+        fresh.truncate(REMEMBERED - 1);
+        fresh.push_front(token);
+    }
+
+    /// The token that this request made, if that is not too long ago.
+    fn remembered(&self, id: RequestId, principal: &Principal) -> Option<Zeroizing<String>> {
+        let fresh = self.fresh.lock().expect("no panic while held");
+        fresh.iter().find(|fresh| fresh.id == id && fresh.principal == *principal).map(|fresh| fresh.secret.clone())
     }
 }
 
@@ -159,21 +174,65 @@ impl Service {
         self.access.read(|access| access.revoked(principal))
     }
 
+    /// Changes what is granted, in the store and then here, and ends what was granted to whoever has lost all of it: to the end, also if
+    /// whoever asked has gone meanwhile. Otherwise a revocation that is committed would not hold.
+    async fn change_access(
+        &self,
+        actor: Actor,
+        request: Option<(RequestId, KeyedDigest)>,
+        act: AccessAct,
+        follow: impl FnOnce(&mut Access, &Reply) + Send + 'static,
+    ) -> Result<Reply, Error> {
+        let me = self.me.upgrade().ok_or(Error::Stopping)?;
+        let revokes = matches!(act, AccessAct::RevokeToken(_) | AccessAct::RevokeGrant(_));
+        let changing = tokio::spawn(async move {
+            let alone = me.access.changing.lock().await;
+            let reply = me.access_act(actor, request, act).await?;
+            me.access.change(|access| follow(access, &reply));
+            drop(alone);
+            if revokes {
+                me.break_revoked().await?;
+            }
+            Ok(reply)
+        });
+        changing.await.unwrap_or_else(|error| Err(Error::internal(&error.to_string())))
+    }
+
+    /// The answer that this very request of this principal was given before, if it was.
+    async fn recall(&self, actor: Actor, request: (RequestId, KeyedDigest)) -> Result<Option<Reply>, Error> {
+        match self.access_act(actor, Some(request), AccessAct::Recall).await {
+            Ok(Reply::Settled) | Err(Error::Refused(_)) => Ok(None),
+            Ok(earlier) => Ok(Some(earlier)),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn access_act(&self, actor: Actor, request: Option<(RequestId, KeyedDigest)>, act: AccessAct) -> Result<Reply, Error> {
         self.submit(actor, request, Act::Store(Box::new(StoreAct::Access(act)))).await
     }
 
-    /// Takes back what a principal was granted while it was being revoked: its rights were looked at before, and its leases broken before
-    /// this one was there.
+    /// Submits what may bring the caller a lease or a place in a queue, and takes that back from who was revoked meanwhile: its rights were
+    /// looked at before, and its leases broken before this one was there. To the end, also if the caller has gone.
     ///
     /// # Errors
-    /// It was revoked.
-    pub(super) async fn end_if_revoked(&self, principal: &Principal) -> Result<(), Error> {
-        if !self.is_revoked(principal) {
-            return Ok(());
-        }
-        self.break_revoked().await?;
-        Err(Error::NotAllowed)
+    /// As [`Self::submit`]; it was revoked.
+    pub(super) async fn submit_for_lease(
+        &self,
+        actor: Actor,
+        request: Option<(RequestId, KeyedDigest)>,
+        act: Act,
+    ) -> Result<Reply, Error> {
+        let me = self.me.upgrade().ok_or(Error::Stopping)?;
+        let asking = tokio::spawn(async move {
+            let principal = actor.principal.clone();
+            let reply = me.submit(actor, request, act).await?;
+            if !me.is_revoked(&principal) {
+                return Ok(reply);
+            }
+            me.break_revoked().await?;
+            Err(Error::NotAllowed)
+        });
+        asking.await.unwrap_or_else(|error| Err(Error::internal(&error.to_string())))
     }
 
     /// Breaks the leases of principals that were revoked, and takes them out of the queues.

@@ -1,6 +1,5 @@
 //! Tokens: made, exchanged for other credentials, listed and revoked.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -8,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::{Fresh, hash_of};
-use crate::domain::access::{AccessAct, Credential, DEEPEST, Maker, Object, Role, Scope, TokenName, TokenRecord, Verb};
+use crate::domain::access::{Access, AccessAct, Credential, DEEPEST, Maker, Object, Role, Scope, TokenName, TokenRecord, Verb};
 use crate::domain::decision::Reply;
 use crate::domain::ids::{RequestId, TokenHash};
 use crate::domain::time::WallTime;
@@ -22,8 +21,6 @@ pub type Secret = Zeroizing<String>;
 pub(super) const PREFIX: &str = "lh_";
 /// A token that was exchanged for the credential of an issuer, or made by a certificate's bearer, lives at most this long.
 const LONGEST_EXCHANGED: Duration = Duration::from_secs(3600);
-/// How many of the last tokens are kept in memory for clients whose answer was lost.
-const REMEMBERED: usize = 256;
 /// How many scopes a token has at most.
 const MOST_SCOPES: usize = 64;
 
@@ -121,7 +118,7 @@ impl Service {
     ///
     /// # Errors
     /// There is none that the caller may revoke.
-    pub async fn revoke_token(self: &Arc<Self>, caller: &Caller, id: RequestId, name: TokenName) -> Result<TokenRecord, Error> {
+    pub async fn revoke_token(&self, caller: &Caller, id: RequestId, name: TokenName) -> Result<TokenRecord, Error> {
         let actor = self.allow_somewhere(caller, Verb::ALL)?;
         let owned = self.access.read(|access| access.token(&name).is_some_and(|token| owns(caller, token)));
         if !owned && !self.may(caller, Verb::Admin, Object::Store) {
@@ -129,14 +126,15 @@ impl Service {
             return Err(Error::NotAllowed);
         }
         let digest = self.server_key.digest(&[b"revoke-token", name.as_str().as_bytes()]);
-        let alone = self.access.changing.lock().await;
-        let Reply::Token(token) = self.access_act(actor, Some((id, digest)), AccessAct::RevokeToken(name)).await? else {
-            return Err(Error::internal("a revocation answered otherwise"));
+        let follow = |access: &mut Access, reply: &Reply| {
+            if let Reply::Token(token) = reply {
+                access.revoke(token);
+            }
         };
-        self.access.change(|access| access.revoke(&token));
-        drop(alone);
-        self.break_revoked().await?;
-        Ok(*token)
+        match self.change_access(actor, Some((id, digest)), AccessAct::RevokeToken(name), follow).await? {
+            Reply::Token(token) => Ok(*token),
+            _ => Err(Error::internal("a revocation answered otherwise")),
+        }
     }
 
     /// By whose rights a new token is bounded.
@@ -173,26 +171,30 @@ impl Service {
         secret: Secret,
     ) -> Result<(TokenRecord, Secret), Error> {
         let (principal, hash) = (actor.principal.clone(), record.hash);
-        let _alone = self.access.changing.lock().await;
+        let made = secret.clone();
+        let remembered = request.map(|(id, _)| Fresh { principal: principal.clone(), id, secret: made });
+        let me = self.me.upgrade().ok_or(Error::Stopping)?;
+        let follow = move |access: &mut Access, reply: &Reply| {
+            let Reply::Token(token) = reply else { return };
+            // One with another hash is an earlier answer.
+            if token.hash == hash {
+                access.put_token((**token).clone());
+                if let Some(fresh) = remembered {
+                    me.access.remember(fresh);
+                }
+            }
+        };
         let act = AccessAct::CreateToken(Box::new(record));
-        let token = match self.access_act(actor, request, act).await? {
-            Reply::Token(token) => *token,
-            _ => return Err(Error::internal("a new token answered otherwise")),
+        let Reply::Token(token) = self.change_access(actor, request, act, follow).await? else {
+            return Err(Error::internal("a new token answered otherwise"));
         };
-        let Some((id, _)) = request else {
-            self.access.change(|access| access.put_token(token.clone()));
-            return Ok((token, secret));
-        };
-        let mut fresh = self.access.fresh.lock().expect("no panic while held");
-        if token.hash != hash {
-            // The request was answered before.
-            let earlier = fresh.iter().find(|fresh| fresh.id == id && fresh.principal == principal);
-            return earlier.map(|fresh| (token, fresh.secret.clone())).ok_or(Error::SecretGone);
+        match request {
+            Some((id, _)) if token.hash != hash => match self.access.remembered(id, &principal) {
+                Some(earlier) => Ok((*token, earlier)),
+                None => Err(Error::SecretGone),
+            },
+            _ => Ok((*token, secret)),
         }
-        fresh.truncate(REMEMBERED - 1);
-        fresh.push_front(Fresh { principal, id, secret: secret.clone() });
-        self.access.change(|access| access.put_token(token.clone()));
-        Ok((token, secret))
     }
 }
 

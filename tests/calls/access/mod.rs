@@ -2,6 +2,9 @@
 
 mod gate;
 mod grants;
+mod holding;
+mod interleaved;
+mod lost;
 mod matrix;
 mod page;
 mod reading;

@@ -21,6 +21,7 @@ use leasehold::store::clock::ManualSource;
 use leasehold::store::memory::Memory;
 use tonic::transport::Endpoint;
 
+use super::holding::Holding;
 use crate::support::Api;
 
 pub(super) struct Turned {
@@ -37,6 +38,17 @@ pub(super) struct Turned {
 impl Turned {
     /// With the environment `dev`.
     pub(super) async fn start() -> Self {
+        Self::start_over(|store| store).await
+    }
+
+    /// The same over a store that holds commands.
+    pub(super) async fn held() -> (Self, Arc<Holding>) {
+        let mut holding = None;
+        let server = Self::start_over(|store| holding.insert(Holding::new(store)).clone()).await;
+        (server, holding.expect("it was started"))
+    }
+
+    async fn start_over(over: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Self {
         let clock = Arc::new(ManualSource::default());
         clock.advance(Duration::from_secs(1_000_000));
         let store = Arc::new(Memory::new(Arc::clone(&clock) as _, Limits::default(), HistoryId([7; 16])));
@@ -44,7 +56,7 @@ impl Turned {
         let source = MasterSource::File(folder.path().join("master.key"));
         let masters = source.load_or_create(true, None).unwrap_or_else(|error| panic!("{error}"));
         let key = ServerKey::ephemeral().unwrap_or_else(|error| panic!("{error}"));
-        let stored = Arc::clone(&store) as Arc<dyn Store>;
+        let stored = over(Arc::clone(&store) as _);
         let service = Service::new(stored, key, source, Bounds::default(), Arc::clone(&clock) as _);
         service.load_access().await.unwrap();
         service.begin_audit().await.unwrap();
