@@ -28,6 +28,7 @@ mod stale;
 mod standard;
 mod streams;
 mod support;
+mod unread;
 mod versions;
 mod views;
 mod watch;

@@ -11,5 +11,5 @@ mod reading;
 mod revocation;
 mod shown;
 mod tokens;
-mod turned;
+pub(crate) mod turned;
 pub(crate) mod wire;
