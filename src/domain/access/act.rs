@@ -23,7 +23,7 @@ pub enum AccessAct {
     RevokeGrant(GrantId),
     /// When tokens were last seen.
     Used(Vec<(TokenName, WallTime)>),
-    /// Tokens that were exchanged for another credential and expired before this time are forgotten.
+    /// Tokens that were exchanged for another credential or have a drawn name, and expired before this time, are forgotten.
     Forget(WallTime),
     /// Nothing, but for a request that was answered before: that answer is given again. For who may not, or not any more, ask anew.
     Recall,

@@ -5,6 +5,7 @@ use crate::domain::decision::Reply;
 use crate::domain::ids::{GrantId, RequestId};
 use crate::domain::names::{EnvironmentName, Principal, StateName};
 use crate::domain::refusal::Refusal;
+use crate::domain::time::WallTime;
 use crate::service::{Caller, Error, Service, random};
 
 /// How many grants there are at most: each check looks at all of them.
@@ -34,13 +35,6 @@ impl Service {
             return Err(Error::Beyond(needed.to_string()));
         }
         let digest = self.server_key.digest(&[b"grant", to.as_str().as_bytes(), scope.to_string().as_bytes()]);
-        if let Err(error) = self.may_be_granted(&to) {
-            // It was, perhaps, and that is why it cannot be any more.
-            return match self.recall(actor, (id, digest)).await? {
-                Some(Reply::Grant(grant)) => Ok(*grant),
-                _ => Err(error),
-            };
-        }
         let fresh = GrantId(random::bytes16()?);
         let grant = Grant { id: fresh, to, scope, by: actor.principal.clone(), made: self.now() };
         let follow = move |access: &mut Access, reply: &Reply| match reply {
@@ -48,28 +42,12 @@ impl Service {
             Reply::Grant(grant) if grant.id == fresh => access.put_grant((**grant).clone()),
             _ => {}
         };
-        match self.change_access(actor, Some((id, digest)), AccessAct::Grant(grant), follow).await? {
+        let (to, now) = (grant.to.clone(), grant.made);
+        let unless = move |access: &Access| may_be_granted(access, &to, now);
+        match self.change_access(actor, Some((id, digest)), AccessAct::Grant(grant), unless, follow).await? {
             Reply::Grant(grant) => Ok(*grant),
             _ => Err(Error::internal("a grant answered otherwise")),
         }
-    }
-
-    /// Whether there is room for a grant, and somebody to have it.
-    fn may_be_granted(&self, to: &Subject) -> Result<(), Error> {
-        if let Some(name) = to.as_str().strip_prefix("token:") {
-            let now = self.now();
-            let there = name.parse().is_ok_and(|name| {
-                self.access.read(|access| access.token(&name).is_some_and(|token| token.live(now) && token.exchanged.is_none()))
-            });
-            if !there {
-                return Err(Refusal::TokenNotFound(name.to_owned()).into());
-            }
-        }
-        if self.access.read(|access| access.grants().count()) >= MOST {
-            let next = "take back what is not needed any more: `leasehold access list`";
-            return Err(Error::Argument { what: "there are 10,000 grants already", next });
-        }
-        Ok(())
     }
 
     /// Takes a grant back; a principal that has none left loses its leases. The caller needs `admin` on all that it is on.
@@ -92,7 +70,8 @@ impl Service {
             };
         }
         let act = AccessAct::RevokeGrant(grant);
-        match self.change_access(actor, Some((id, digest)), act, move |access, _| access.drop_grant(grant)).await? {
+        let follow = move |access: &mut Access, _: &Reply| access.drop_grant(grant);
+        match self.change_access(actor, Some((id, digest)), act, |_| Ok(()), follow).await? {
             Reply::Grant(gone) => Ok(*gone),
             _ => Err(Error::internal("a revocation answered otherwise")),
         }
@@ -134,4 +113,19 @@ impl Service {
         let now = self.now();
         Ok(self.access.read(|access| access.explain(&credential, verb, &object, now)))
     }
+}
+
+/// Whether there is room for a grant, and somebody to have it.
+fn may_be_granted(access: &Access, to: &Subject, now: WallTime) -> Result<(), Error> {
+    if let Some(name) = to.as_str().strip_prefix("token:") {
+        let token = name.parse().ok().and_then(|name| access.token(&name));
+        if !token.is_some_and(|token| token.live(now) && token.exchanged.is_none()) {
+            return Err(Refusal::TokenNotFound(name.to_owned()).into());
+        }
+    }
+    if access.grants().count() >= MOST {
+        let next = "take back what is not needed any more: `leasehold access list`";
+        return Err(Error::Argument { what: "there are 10,000 grants already", next });
+    }
+    Ok(())
 }

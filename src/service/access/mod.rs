@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::caller::{Actor, Caller, Known};
 use super::{Error, Service};
-use crate::domain::access::{Access, AccessAct, Credential, Object, Scope, TokenName, Verb, Verbs};
+use crate::domain::access::{Access, AccessAct, Credential, Object, Room, Scope, TokenName, Verb, Verbs};
 use crate::domain::command::{Act, Break, LockAct, StoreAct};
 use crate::domain::decision::Reply;
 use crate::domain::ids::{KeyedDigest, RequestId, TokenHash};
@@ -26,8 +26,9 @@ pub use tokens::{NewToken, Secret, fresh_secret};
 
 /// When a token was last used is told to the store this often, and kept to this.
 const TELLS_USE: Duration = Duration::from_secs(60);
-/// How long a token that was exchanged for another credential is remembered after it expired: longer than any such credential lives.
-const REMEMBERS_EXCHANGED: Duration = Duration::from_secs(2 * 24 * 3600);
+/// How long a token that was exchanged for another credential, or has a drawn name, is remembered after it expired: longer than any such
+/// credential lives.
+const REMEMBERS_ENDED: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// How many of the last tokens are kept in memory for clients whose answer was lost.
 const REMEMBERED: usize = 256;
@@ -38,6 +39,7 @@ pub(super) struct Rights {
     /// One change at a time, so that what is here follows what is there.
     changing: tokio::sync::Mutex<()>,
     clock: Arc<dyn Source>,
+    room: Room,
     used: DashMap<TokenName, WallTime>,
     /// The last tokens that were made, for a client whose answer was lost.
     fresh: Mutex<VecDeque<Fresh>>,
@@ -56,6 +58,7 @@ impl Rights {
             granted: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
             clock,
+            room: Room::DEFAULT,
             used: DashMap::new(),
             fresh: Mutex::default(),
         }
@@ -174,19 +177,28 @@ impl Service {
         self.access.read(|access| access.revoked(principal))
     }
 
-    /// Changes what is granted, in the store and then here, and ends what was granted to whoever has lost all of it: to the end, also if
+    /// Changes what is granted `unless` that cannot be, in the store and then here, and ends what was granted to whoever has lost all of it: to the end, also if
     /// whoever asked has gone meanwhile. Otherwise a revocation that is committed would not hold.
     async fn change_access(
         &self,
         actor: Actor,
         request: Option<(RequestId, KeyedDigest)>,
         act: AccessAct,
+        unless: impl FnOnce(&Access) -> Result<(), Error> + Send + 'static,
         follow: impl FnOnce(&mut Access, &Reply) + Send + 'static,
     ) -> Result<Reply, Error> {
         let me = self.me.upgrade().ok_or(Error::Stopping)?;
         let revokes = matches!(act, AccessAct::RevokeToken(_) | AccessAct::RevokeGrant(_));
         let changing = tokio::spawn(async move {
             let alone = me.access.changing.lock().await;
+            if let Err(error) = me.access.read(unless) {
+                // It was done, perhaps, and that is why it cannot be any more.
+                let earlier = match request {
+                    Some(request) => me.recall(actor, request).await?,
+                    None => None,
+                };
+                return earlier.ok_or(error);
+            }
             let reply = me.access_act(actor, request, act).await?;
             me.access.change(|access| follow(access, &reply));
             drop(alone);
@@ -285,7 +297,7 @@ impl Service {
     async fn tell_use(&self) {
         let names: Vec<TokenName> = self.access.used.iter().map(|entry| entry.key().clone()).collect();
         let used: Vec<_> = names.iter().filter_map(|name| self.access.used.remove(name)).collect();
-        let before = WallTime(self.now().0 - i64::try_from(REMEMBERS_EXCHANGED.as_millis()).unwrap_or(i64::MAX));
+        let before = WallTime(self.now().0 - i64::try_from(REMEMBERS_ENDED.as_millis()).unwrap_or(i64::MAX));
         let _alone = self.access.changing.lock().await;
         if !used.is_empty() {
             match self.access_act(Actor::server(), None, AccessAct::Used(used.clone())).await {
@@ -295,7 +307,7 @@ impl Service {
         }
         if self.access.read(|access| access.tokens().any(|token| token.is_spent(before))) {
             match self.access_act(Actor::server(), None, AccessAct::Forget(before)).await {
-                Ok(_) => self.access.change(|access| access.drop_exchanged(before)),
+                Ok(_) => self.access.change(|access| access.forget_ended(before)),
                 Err(error) => tracing::warn!(%error, "expired tokens could not be forgotten"),
             }
         }

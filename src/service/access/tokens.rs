@@ -69,7 +69,7 @@ impl Service {
             exchanged,
             name,
         };
-        self.keep_token(actor, Some((id, digest)), record, secret).await
+        self.keep_token(actor, Some((id, digest)), record, secret, caller.credential().cloned()).await
     }
 
     /// Makes the first token, or another one, for whoever has the data folder: all rights, for ever. What is stored is the hash.
@@ -96,7 +96,7 @@ impl Service {
             exchanged: None,
             name: name.clone(),
         };
-        self.keep_token(Actor::server(), None, record, Secret::default()).await?;
+        self.keep_token(Actor::server(), None, record, Secret::default(), None).await?;
         Ok(name)
     }
 
@@ -131,7 +131,7 @@ impl Service {
                 access.revoke(token);
             }
         };
-        match self.change_access(actor, Some((id, digest)), AccessAct::RevokeToken(name), follow).await? {
+        match self.change_access(actor, Some((id, digest)), AccessAct::RevokeToken(name), |_| Ok(()), follow).await? {
             Reply::Token(token) => Ok(*token),
             _ => Err(Error::internal("a revocation answered otherwise")),
         }
@@ -145,6 +145,10 @@ impl Service {
         }
         if let Some(scope) = new.scopes.iter().find(|scope| !self.covers(caller, scope)) {
             return Err(Error::Beyond(scope.to_string()));
+        }
+        if new.name.as_ref().is_some_and(TokenName::is_drawn) {
+            let next = "choose another one, or none: then it is drawn";
+            return Err(Error::Argument { what: "names of `x-` and 16 hexadecimal digits are drawn by the server", next });
         }
         let Some(credential) = caller.credential() else { return Ok(Maker::Init) };
         if self.access.read(|access| access.depth(credential)) >= DEEPEST {
@@ -169,6 +173,7 @@ impl Service {
         request: Option<(RequestId, crate::domain::ids::KeyedDigest)>,
         record: TokenRecord,
         secret: Secret,
+        of: Option<Credential>,
     ) -> Result<(TokenRecord, Secret), Error> {
         let (principal, hash) = (actor.principal.clone(), record.hash);
         let made = secret.clone();
@@ -184,8 +189,13 @@ impl Service {
                 }
             }
         };
+        let (room, now) = (self.access.room, self.now());
+        let unless = move |access: &Access| match of {
+            Some(maker) => access.room_for(&maker, room, now).map_err(Error::from),
+            None => Ok(()),
+        };
         let act = AccessAct::CreateToken(Box::new(record));
-        let Reply::Token(token) = self.change_access(actor, request, act, follow).await? else {
+        let Reply::Token(token) = self.change_access(actor, request, act, unless, follow).await? else {
             return Err(Error::internal("a new token answered otherwise"));
         };
         match request {
