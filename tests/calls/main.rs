@@ -8,6 +8,7 @@ mod backend;
 mod deadlines;
 mod documents;
 mod drafts;
+mod dynamic;
 mod environments;
 mod keys;
 mod lease_secret;
