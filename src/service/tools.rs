@@ -258,19 +258,17 @@ impl Service {
             rewrite,
             inner_lock: id.map(|id| InnerLock::try_from(id.as_str().to_owned())).transpose()?,
         };
-        let wrote = self.write_document(actor.clone(), None, write.clone(), Arc::clone(&document), Some(Format::Terraform));
-        match wrote.await {
+        let wrote = self.try_document(actor.clone(), None, write.clone(), Arc::clone(&document), Some(Format::Terraform)).await;
+        let sealed_by_its_writer = match &wrote {
             Err(
-                error @ (Error::Document(FormatError::Encrypted)
-                | Error::Refused(Refusal::FormatDiffers { fixed: Format::Opaque, .. })),
-            ) => {
-                if !is_envelope(&document).await? {
-                    return Err(error);
-                }
-                self.write_document(actor, None, write, document, Some(Format::Opaque)).await
-            }
-            wrote => wrote,
+                Error::Document(FormatError::Encrypted) | Error::Refused(Refusal::FormatDiffers { fixed: Format::Opaque, .. }),
+            ) => is_envelope(&document).await?,
+            _ => false,
+        };
+        if sealed_by_its_writer {
+            return self.write_document(actor, None, write, document, Some(Format::Opaque)).await;
         }
+        wrote.inspect_err(|error| self.audit_unwritable(&actor, &write, error))
     }
 
     /// Who holds a lock, as a caller may be told who is refused for it.
