@@ -260,7 +260,7 @@ async fn refused_writes_are_rows_also_of_documents_that_are_none_and_refused_loc
         let write = |on: &str| ("state.write".into(), on.into(), "refused: DOCUMENT_INVALID".into());
         let due: [(Value, Value, Value); 2] = [write("dev/app"), write("dev/net")];
         assert_eq!(told, due.iter().map(|(act, on, outcome)| (act, on, outcome)).collect::<Vec<_>>());
-        let row = rows.iter().filter(is_refused).next_back().unwrap();
+        let row = rows.iter().rfind(is_refused).unwrap();
         assert_eq!((&row["session"], &row["who"]), (&"s".into(), &"token:admin".into()));
         assert_eq!(row["token"], held.token.to_string());
     })

@@ -33,7 +33,6 @@ impl Reader {
 
     /// A body of these bytes. Unless each 256 KiB of them, and the rest, are taken within [`Limits::write_stall`](super::Limits::write_stall), the
     /// connection ends, and the bytes are dropped with it.
-    #[must_use]
     pub fn document(&self, bytes: Bytes) -> Body {
         let (taken, steps) = mpsc::channel(1);
         if bytes.len() > Self::PIECE {
