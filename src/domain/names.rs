@@ -23,6 +23,11 @@ pub enum NameError {
     /// A label too long, or with control characters.
     #[error("a label is at most 256 bytes of UTF-8 without control characters")]
     Label,
+    /// Not a principal.
+    #[error(
+        "a principal's name is 1 to 256 visible characters of ASCII, with single spaces only between them: other letters can look like these, or like nothing"
+    )]
+    Principal,
     /// A reason that is empty, too long, or has control characters.
     #[error("a reason is 1 to 512 bytes of UTF-8 without control characters")]
     Reason,
@@ -93,8 +98,9 @@ text! {
     Reason, valid_reason, NameError::Reason
 }
 text! {
-    /// An authenticated caller.
-    Principal, valid_label, NameError::Label
+    /// An authenticated caller: 1 to 256 visible characters of ASCII, with single spaces only between them, so that no two look alike that are
+    /// not the same. What others vouch for under another name is nobody.
+    Principal, valid_principal, NameError::Principal
 }
 text! {
     /// The lock id of a tool that locks by itself; with the lease it makes one entry of the history.
@@ -225,6 +231,13 @@ fn valid_label(text: &str) -> bool {
     text.len() <= 256 && !text.chars().any(char::is_control)
 }
 
+fn valid_principal(text: &str) -> bool {
+    (1..=256).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
+        && text.trim() == text
+        && !text.contains("  ")
+}
+
 fn valid_reason(text: &str) -> bool {
     (1..=512).contains(&text.len()) && !text.chars().any(char::is_control)
 }
@@ -265,6 +278,41 @@ mod tests {
         assert!(prefix.covers("net") && prefix.covers("net/eu"));
         assert!(!prefix.covers("network") && !prefix.covers("a/net"));
         assert!("prod".parse::<Prefix>().unwrap().covers("anything"));
+    }
+
+    #[test]
+    fn principals_look_like_nobody_else() {
+        for good in
+            ["token:ci", "oidc:github:repo:acme/infra:environment:Production EU", "cert:uri:spiffe://a/~%+b", &"x".repeat(256)]
+        {
+            assert!(good.parse::<Principal>().is_ok(), "{good}");
+        }
+        let looks_like = [
+            "oidc:github:repo:acme/infra\u{200b}",
+            "oidc:github:\u{202e}arfni",
+            "oidc:github:repo:\u{430}cme/infra",
+            "oidc:github:re\u{301}po",
+            "oidc:github:r\u{e9}po",
+            "oidc:github:\u{ff52}epo",
+            "oidc:github:repo\u{2215}infra",
+            "oidc:github:repo\u{a0}infra",
+            "oidc:github:repo\u{ad}",
+            "oidc:github:\u{feff}repo",
+            "oidc:github:repo\u{e0041}",
+            "oidc:github:repo\0",
+            "oidc:github:repo\x1b[8m",
+            "oidc:github:repo\x7f",
+            "oidc:github:repo\u{85}",
+            "oidc:github:repo\tx",
+            "oidc:github:repo ",
+            " oidc:github:repo",
+            "oidc:github:repo  x",
+            "",
+            &"x".repeat(257),
+        ];
+        for bad in looks_like {
+            assert_eq!(bad.parse::<Principal>(), Err(NameError::Principal), "{bad:?}");
+        }
     }
 
     #[test]

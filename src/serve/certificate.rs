@@ -18,7 +18,7 @@ pub enum CertificateProblem {
     )]
     NoName,
     #[error(
-        "a name of the client certificate makes no principal: it is empty, a wildcard, or longer than 256 bytes with its prefix"
+        "a name of the client certificate makes no principal: it is empty, a wildcard, longer than 256 bytes with its prefix, or has other characters than the visible ones of ASCII"
     )]
     BadName,
     #[error("the client certificate was not valid yet, or is not any more")]
@@ -84,7 +84,7 @@ fn names(certificate: &X509Certificate<'_>) -> Result<Vec<(Kind, String)>, Certi
 }
 
 fn principal(kind: Kind, name: &str) -> Result<Principal, CertificateProblem> {
-    if name.is_empty() || (kind == Kind::Dns && name.contains('*')) || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if name.is_empty() || name.contains('*') || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(CertificateProblem::BadName);
     }
     let kind = match kind {
@@ -160,7 +160,15 @@ mod tests {
     #[test]
     fn name_that_makes_no_principal_spoils_the_certificate() {
         let long = "a".repeat(260);
-        for bad in [uri(""), dns("*.acme.example"), uri(&long), uri("spiffe://a\nb"), uri("spiffe://a b"), dns("a\0b")] {
+        for bad in [
+            uri(""),
+            dns("*.acme.example"),
+            uri(&long),
+            uri("spiffe://a\nb"),
+            uri("spiffe://a b"),
+            uri("spiffe://a/*"),
+            dns("a\0b"),
+        ] {
             assert_eq!(principal_of(vec![bad, email("ops@acme.example")]), Err(CertificateProblem::BadName));
         }
     }

@@ -43,8 +43,6 @@ impl fmt::Display for On {
     }
 }
 
-const LEASES: &[Verb] = &[Verb::LeaseExclusive, Verb::LeaseShared];
-const SEES_LOCKS: &[Verb] = &[Verb::ReadRedacted, Verb::LeaseExclusive, Verb::LeaseShared, Verb::Break];
 const PULLS: &[Verb] = &[Verb::ReadRedacted, Verb::ReadOutputs, Verb::ReadFull, Verb::Write];
 const READS: &[Verb] = &[Verb::ReadRedacted, Verb::ReadOutputs, Verb::ReadFull];
 
@@ -79,15 +77,15 @@ pub const fn demand(rpc: Rpc) -> Demand {
         }
         Rpc::KeyChangeRecipients => on(&[Verb::Keys], Environment).by("and `read.full` on `ENV/**`"),
         Rpc::KeyRewrapMaster => on(&[Verb::Keys], Store),
-        Rpc::LeaseAcquire => on(LEASES, State).by("by the mode"),
-        Rpc::LeaseRenew | Rpc::LeaseRelease => on(LEASES, State).or_lease_secret(),
+        Rpc::LeaseAcquire => on(Verb::LEASES, State).by("by the mode"),
+        Rpc::LeaseRenew | Rpc::LeaseRelease => on(Verb::LEASES, State).or_lease_secret(),
         Rpc::LeaseCancel => {
             on(&[Verb::LeaseExclusive, Verb::LeaseShared, Verb::Break], State).by("`break` for a ticket named by its id")
         }
         Rpc::LeaseReacquire => on(&[Verb::LeaseExclusive], State),
         Rpc::LeaseBreak => on(&[Verb::Break], State).by("and what an acquire needs, to take the lock"),
-        Rpc::LeaseGet | Rpc::LeaseListTickets => on(SEES_LOCKS, State),
-        Rpc::LeaseList => on(SEES_LOCKS, Seen),
+        Rpc::LeaseGet | Rpc::LeaseListTickets => on(Verb::SEES_LOCKS, State),
+        Rpc::LeaseList => on(Verb::SEES_LOCKS, Seen),
         Rpc::StatePush => on(&[Verb::Write], State).or_lease_secret().by("and `rewrite`, to rewrite"),
         Rpc::StatePull => on(PULLS, State).by("by the view; `write` for one's own draft"),
         Rpc::StateList | Rpc::WatchWatch => on(&[Verb::ReadRedacted], Seen),
@@ -157,7 +155,7 @@ pub const fn route_demand(call: &Call) -> Demand {
         Call::Read => on(READS, On::State).by("by the view, `read.full` if none is asked for"),
         Call::Write { id: Some(_) } => on(&[Verb::Write], On::State).by("and `rewrite`, to rewrite"),
         Call::Write { id: None } => on(&[Verb::Write], On::State).by("and `lease.exclusive`"),
-        Call::Lock { .. } => on(LEASES, On::State).by("`lease.shared` for a plan"),
+        Call::Lock { .. } => on(Verb::LEASES, On::State).by("`lease.shared` for a plan"),
         Call::Unlock { .. } => {
             on(&[Verb::LeaseExclusive, Verb::LeaseShared, Verb::Break], On::State).by("`break` for what is not one's own")
         }

@@ -69,8 +69,7 @@ impl Service {
         // Heard from before the act on, so that nothing falls between.
         let events = self.hub.subscribe(&state);
         let act = Act::Lock(state.clone(), LockAct::Acquire(acquire.clone()));
-        let reply = self.submit(actor.clone(), Some((id, digest)), act).await?;
-        self.end_if_revoked(&actor.principal).await?;
+        let reply = self.submit_for_lease(actor.clone(), Some((id, digest)), act).await?;
         let (told, receiver) = mpsc::channel(8);
         let mut stream = Stream { service: Arc::clone(self), actor, state, acquire, events, told };
         let first = match reply {

@@ -57,9 +57,6 @@ pub struct Actor {
     pub trace: Arc<Trace>,
 }
 
-/// What a lease may be kept, given back or left by.
-pub(super) const LEASES: &[Verb] = &[Verb::LeaseExclusive, Verb::LeaseShared];
-
 impl Caller {
     /// An authenticated principal.
     #[must_use]

@@ -1,6 +1,6 @@
 //! Why a use case fails, by who must act. The outside message never quotes a cause of ours.
 
-use crate::domain::access::{AccessError, Verb};
+use crate::domain::access::{AccessError, Crowded, Verb};
 use crate::domain::format::{Format, FormatError};
 use crate::domain::ids::DraftId;
 use crate::domain::names::{NameError, Principal};
@@ -47,6 +47,8 @@ pub enum Error {
     Beyond(String),
     #[error("the token was made, but its answer was lost, and it is not kept")]
     SecretGone,
+    #[error(transparent)]
+    Crowded(#[from] Crowded),
     #[error("{0}")]
     Access(#[from] AccessError),
     #[error("documents are sealed for you to registered recipients only, and this is none of them")]
@@ -125,6 +127,7 @@ impl Error {
             Self::Forbidden { .. } => "PERMISSION_DENIED",
             Self::Beyond(_) => "BEYOND_RIGHTS",
             Self::SecretGone => "TOKEN_GONE",
+            Self::Crowded(_) => "TOO_MANY_TOKENS",
             Self::Access(_) => "ACCESS_INVALID",
             Self::RecipientForeign => "RECIPIENT_FOREIGN",
             Self::ReaderStalled => "DEADLINE_EXCEEDED",
@@ -171,6 +174,10 @@ impl Error {
             Self::Forbidden { .. } => "ask whoever administers it for a grant; `leasehold access explain` says what there is",
             Self::Beyond(_) => "ask somebody who has these rights; `leasehold access explain` says what there is",
             Self::SecretGone => "revoke it, and make another one with a new request id",
+            Self::Crowded(crowded) => crowded.next(),
+            Self::Access(AccessError::SubjectLetters) => {
+                "type the name by hand, and compare it with what the issuer or the certificate says, byte for byte"
+            }
             Self::Access(_) => "keep the rule in the message; docs/access.md has examples",
             Self::RecipientForeign => "have it registered with the grant or the token that allows `read.full` (`--recipient age1…`)",
             Self::ReaderStalled => "read it again, and take at least 4 KiB each second",

@@ -5,7 +5,6 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::caller::LEASES;
 use super::{Caller, Error, LeaseSecret, Service};
 use crate::domain::access::{Object, Verb};
 use crate::domain::command::{Acquire, Act, Break, LockAct};
@@ -77,7 +76,7 @@ impl Service {
         token: Token,
         ttl: Option<Duration>,
     ) -> Result<Renewed, Error> {
-        let actor = self.allow_lease(caller, LEASES, &state, &session, token).await?;
+        let actor = self.allow_lease(caller, Verb::LEASES, &state, &session, token).await?;
         match self.submit(actor, None, Act::Lock(state, LockAct::Renew { session, token, ttl })).await? {
             Reply::Renewed { ttl, remaining, waiting, .. } => Ok(Renewed { ttl, remaining, waiting }),
             _ => Err(Error::internal("a renewal answered otherwise")),
@@ -96,7 +95,7 @@ impl Service {
         token: Token,
         abandoned: bool,
     ) -> Result<(bool, Option<End>), Error> {
-        let actor = self.allow_lease(caller, LEASES, &state, &session, token).await?;
+        let actor = self.allow_lease(caller, Verb::LEASES, &state, &session, token).await?;
         match self.submit(actor, None, Act::Lock(state, LockAct::Release { session, token, abandoned })).await? {
             Reply::Released { was_live, ended } => Ok((was_live, ended)),
             _ => Err(Error::internal("a release answered otherwise")),
@@ -116,7 +115,7 @@ impl Service {
         session: Option<Session>,
     ) -> Result<bool, Error> {
         // Somebody else's ticket is for who may break leases.
-        let verbs = if ticket.is_some() { &[Verb::Break][..] } else { LEASES };
+        let verbs = if ticket.is_some() { &[Verb::Break][..] } else { Verb::LEASES };
         let actor = self.allow_any(caller, verbs, Object::State(&state))?;
         let which = format!("{ticket:?} {session:?}");
         let digest = self.digest(&state, &[b"cancel", which.as_bytes()]).await?;
@@ -139,9 +138,7 @@ impl Service {
         let actor = self.allow(caller, Verb::LeaseExclusive, Object::State(&state))?;
         let digest = self.digest(&state, &[b"reacquire", session.as_str().as_bytes(), &old.0.to_be_bytes()]).await?;
         let act = Act::Lock(state.clone(), LockAct::Reacquire { session: session.clone(), old });
-        let reply = self.submit(actor.clone(), Some((id, digest)), act).await?;
-        self.end_if_revoked(&actor.principal).await?;
-        match reply {
+        match self.submit_for_lease(actor, Some((id, digest)), act).await? {
             Reply::Held(grant) => self.granted(&state, &session, grant).await,
             _ => Err(Error::internal("a reacquire answered otherwise")),
         }
@@ -158,9 +155,7 @@ impl Service {
         }
         let digest = self.digest(&state, &[b"break", format!("{act:?}").as_bytes()]).await?;
         let session = act.take.as_ref().map(|take| take.session.clone());
-        let reply = self.submit(actor.clone(), Some((id, digest)), Act::Lock(state.clone(), LockAct::Break(act))).await?;
-        self.end_if_revoked(&actor.principal).await?;
-        match reply {
+        match self.submit_for_lease(actor, Some((id, digest)), Act::Lock(state.clone(), LockAct::Break(act))).await? {
             Reply::Broken { broken, then } => match (then.map(|then| *then), session) {
                 (Some(Reply::Held(grant)), Some(session)) => {
                     Ok(Broken { broken, granted: Some(self.granted(&state, &session, grant).await?), queued: None })
@@ -177,7 +172,7 @@ impl Service {
     /// # Errors
     /// No such environment.
     pub async fn lock(&self, caller: &Caller, state: StateName) -> Result<(LockRow, StoreTime), Error> {
-        self.allow_any(caller, SEES_LOCKS, Object::State(&state))?;
+        self.allow_any(caller, Verb::SEES_LOCKS, Object::State(&state))?;
         let environment = state.environment.clone();
         match self.store.select(Query::Lock(state)).await? {
             Rows::Locks(rows, now) => {
@@ -200,7 +195,7 @@ impl Service {
         after: Option<StateName>,
         limit: usize,
     ) -> Result<(Vec<LockRow>, StoreTime), Error> {
-        self.allow_list(caller, SEES_LOCKS, prefix.environment.as_ref())?;
+        self.allow_list(caller, Verb::SEES_LOCKS, prefix.environment.as_ref())?;
         if let Some(environment) = &prefix.environment {
             self.keys(environment).await?;
         }
@@ -215,7 +210,7 @@ impl Service {
             after = rows.last().map(LockRow::state);
             for row in rows {
                 let held = self.verbs(caller, &Object::State(&row.state()))?;
-                if SEES_LOCKS.iter().any(|verb| held.has(*verb)) && shown.len() < limit {
+                if Verb::SEES_LOCKS.iter().any(|verb| held.has(*verb)) && shown.len() < limit {
                     shown.push(row);
                 }
             }
@@ -230,7 +225,7 @@ impl Service {
     /// # Errors
     /// No such environment.
     pub async fn tickets(&self, caller: &Caller, state: StateName) -> Result<(Vec<Ticket>, StoreTime), Error> {
-        self.allow_any(caller, SEES_LOCKS, Object::State(&state))?;
+        self.allow_any(caller, Verb::SEES_LOCKS, Object::State(&state))?;
         self.keys(&state.environment).await?;
         match self.store.select(Query::Tickets(state)).await? {
             Rows::Tickets(mut tickets, now) => {
@@ -260,9 +255,6 @@ impl Service {
         self.digest(state, &[b"acquire", session.as_str().as_bytes(), text.as_bytes()]).await
     }
 }
-
-/// Who may look at locks: readers, and who may take or break them.
-const SEES_LOCKS: &[Verb] = &[Verb::ReadRedacted, Verb::LeaseExclusive, Verb::LeaseShared, Verb::Break];
 
 /// What an acquire in this mode needs.
 pub(super) fn verb_of(mode: crate::domain::lock::Mode) -> Verb {

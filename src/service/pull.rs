@@ -55,7 +55,18 @@ pub struct Whole {
     /// What it is.
     pub meta: Meta,
     document: Plain,
-    _flight: OwnedSemaphorePermit,
+    share: Share,
+}
+
+/// A share of the memory for documents in flight; others wait for it until it is dropped.
+pub struct Share(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
+
+impl Whole {
+    /// Drops the document, and keeps its share for what is made of it.
+    #[must_use]
+    pub fn into_share(self) -> Share {
+        self.share
+    }
 }
 
 impl AsRef<[u8]> for Whole {
@@ -120,7 +131,7 @@ impl Service {
         let meta = self.meta(state, Which::Current).await?;
         let flight = self.flight_of(state, [&meta]).await?;
         let document = self.viewed(&actor, state, &meta, view).await?.document;
-        Ok(Whole { meta, document, _flight: flight })
+        Ok(Whole { meta, document, share: Share(flight) })
     }
 
     /// A version or a draft without its document. The current version of a deleted state is none.

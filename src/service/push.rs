@@ -193,8 +193,21 @@ impl Service {
         self.write_document(actor, Some((push.id, digest.boxed())), write, document, push.format).await
     }
 
-    /// Seals a document for where the state stands and writes it; again if the state has moved in between.
+    /// The same, and a document that is none is recorded as a refused write.
     pub(super) async fn write_document(
+        &self,
+        actor: Actor,
+        request: Option<(RequestId, BoxFuture<'_, Result<KeyedDigest, Error>>)>,
+        write: Draftless<'_>,
+        document: Plain,
+        wanted: Option<Format>,
+    ) -> Result<Written, Error> {
+        let wrote = self.try_document(actor.clone(), request, write.clone(), document, wanted).await;
+        wrote.inspect_err(|error| self.audit_unwritable(&actor, &write, error))
+    }
+
+    /// Seals a document for where the state stands and writes it; again if the state has moved in between.
+    pub(super) async fn try_document(
         &self,
         actor: Actor,
         request: Option<(RequestId, BoxFuture<'_, Result<KeyedDigest, Error>>)>,

@@ -9,7 +9,6 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::sync::broadcast;
 
-use super::caller::LEASES;
 use super::push::{Draftless, Upload, Written};
 use super::sealing::{Plain, run};
 use super::{Caller, Error, Service};
@@ -151,7 +150,7 @@ impl Service {
     /// # Errors
     /// The lease was lost, is somebody else's, or there is none of this id.
     pub async fn tool_unlock(&self, caller: &Caller, state: &StateName, id: &Session, plan: bool) -> Result<(), Error> {
-        let actor = self.allow_any(caller, LEASES, Object::State(state))?;
+        let actor = self.allow_any(caller, Verb::LEASES, Object::State(state))?;
         let principal = &actor.principal;
         let (lock, now) = self.lock_now(state).await?;
         let own = |holder: &&Holder| holder.session == *id && holder.principal == *principal;
@@ -192,7 +191,7 @@ impl Service {
         id: Option<&Session>,
         reason: Reason,
     ) -> Result<Vec<Holder>, Error> {
-        let own = LEASES.iter().chain(&[Verb::Break]).copied().collect::<Vec<_>>();
+        let own = Verb::LEASES.iter().chain(&[Verb::Break]).copied().collect::<Vec<_>>();
         let actor = self.allow_any(caller, &own, Object::State(state))?;
         let token = match id {
             None => None,
@@ -259,19 +258,17 @@ impl Service {
             rewrite,
             inner_lock: id.map(|id| InnerLock::try_from(id.as_str().to_owned())).transpose()?,
         };
-        let wrote = self.write_document(actor.clone(), None, write.clone(), Arc::clone(&document), Some(Format::Terraform));
-        match wrote.await {
+        let wrote = self.try_document(actor.clone(), None, write.clone(), Arc::clone(&document), Some(Format::Terraform)).await;
+        let sealed_by_its_writer = match &wrote {
             Err(
-                error @ (Error::Document(FormatError::Encrypted)
-                | Error::Refused(Refusal::FormatDiffers { fixed: Format::Opaque, .. })),
-            ) => {
-                if !is_envelope(&document).await? {
-                    return Err(error);
-                }
-                self.write_document(actor, None, write, document, Some(Format::Opaque)).await
-            }
-            wrote => wrote,
+                Error::Document(FormatError::Encrypted) | Error::Refused(Refusal::FormatDiffers { fixed: Format::Opaque, .. }),
+            ) => is_envelope(&document).await?,
+            _ => false,
+        };
+        if sealed_by_its_writer {
+            return self.write_document(actor, None, write, document, Some(Format::Opaque)).await;
         }
+        wrote.inspect_err(|error| self.audit_unwritable(&actor, &write, error))
     }
 
     /// Who holds a lock, as a caller may be told who is refused for it.
@@ -303,11 +300,7 @@ impl Service {
             once: true,
         };
         let act = Act::Lock(ask.state.clone(), LockAct::Acquire(acquire));
-        let reply = self.submit(actor.clone(), None, act).await;
-        if reply.is_ok() {
-            self.end_if_revoked(&actor.principal).await?;
-        }
-        match reply {
+        match self.submit_for_lease(actor.clone(), None, act).await {
             Ok(Reply::Held(grant)) => {
                 self.waiting.forget(&ask, &actor.principal);
                 Ok(Asked::Done(Locked::Held(Lease::new(self, actor, ask, grant))))

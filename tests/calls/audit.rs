@@ -238,6 +238,36 @@ async fn refusals_of_permission_are_rows_few_of_their_own_and_a_count() {
 }
 
 #[tokio::test]
+async fn refused_writes_are_rows_also_of_documents_that_are_none_and_refused_locks_are_not() {
+    on_each_engine(async |server| {
+        let http = server.http();
+        let info = br#"{"ID":"x","Operation":"OperationTypeApply","Info":"","Who":"u@h","Version":"1.15.0","Path":""}"#;
+        http.call("LOCK", "/terraform/v1/dev/app", info).await.is(200);
+        http.call("POST", "/terraform/v1/dev/app?ID=x", b"{").await.refused(400, "DOCUMENT_INVALID");
+        http.call("UNLOCK", "/terraform/v1/dev/app", info).await.is(200);
+        let spent = http.call("LOCK", "/terraform/v1/dev/app", info).await;
+        assert_ne!(spent.status, 200, "{}", spent.text());
+        let held = server.api.hold("dev/net", "s").await;
+        refused(server.api.lease().acquire(acquire("dev/net", "t")).await, Code::FailedPrecondition, "LEASE_HELD");
+        let freeze = pb::FreezeRequest { target: "dev/net".to_owned(), reason: "moving".to_owned(), request_id: id() };
+        server.api.environment().freeze(freeze).await.unwrap();
+        refused(server.api.lease().acquire(acquire("dev/net", "t")).await, Code::FailedPrecondition, "FROZEN");
+        let nothing = pb::PushOpen { format: pb::Format::Terraform.into(), ..open("dev/net", "s", held.token, 1) };
+        refused(server.api.push(nothing, b"{").await, Code::InvalidArgument, "DOCUMENT_INVALID");
+        let is_refused = |row: &&Value| row["outcome"].as_str().unwrap().starts_with("refused");
+        let rows = server.api.rows_until(|rows| rows.iter().filter(is_refused).any(|row| row["on"] == "dev/net")).await;
+        let told: Vec<_> = rows.iter().filter(is_refused).map(|row| (&row["act"], &row["on"], &row["outcome"])).collect();
+        let write = |on: &str| ("state.write".into(), on.into(), "refused: DOCUMENT_INVALID".into());
+        let due: [(Value, Value, Value); 2] = [write("dev/app"), write("dev/net")];
+        assert_eq!(told, due.iter().map(|(act, on, outcome)| (act, on, outcome)).collect::<Vec<_>>());
+        let row = rows.iter().rfind(is_refused).unwrap();
+        assert_eq!((&row["session"], &row["who"]), (&"s".into(), &"token:admin".into()));
+        assert_eq!(row["token"], held.token.to_string());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_was_refused_is_written_when_the_server_stops_and_strangers_are_counted_by_address() {
     let server = Running::start(StoreKind::Sqlite).await;
     for _ in 0..5 {

@@ -23,8 +23,10 @@ pub enum AccessAct {
     RevokeGrant(GrantId),
     /// When tokens were last seen.
     Used(Vec<(TokenName, WallTime)>),
-    /// Tokens that were exchanged for another credential and expired before this time are forgotten.
+    /// Tokens that were exchanged for another credential or have a drawn name, and expired before this time, are forgotten.
     Forget(WallTime),
+    /// Nothing, but for a request that was answered before: that answer is given again. For who may not, or not any more, ask anew.
+    Recall,
 }
 
 impl AccessAct {
@@ -34,7 +36,7 @@ impl AccessAct {
             Self::CreateToken(token) => Needs { token: Some(token.name.clone()), exchanged: token.exchanged, ..Needs::default() },
             Self::RevokeToken(name) => Needs { token: Some(name.clone()), ..Needs::default() },
             Self::RevokeGrant(id) => Needs { grant: Some(*id), ..Needs::default() },
-            Self::Grant(_) | Self::Used(_) | Self::Forget(_) => Needs::default(),
+            Self::Grant(_) | Self::Used(_) | Self::Forget(_) | Self::Recall => Needs::default(),
         }
     }
 }
@@ -83,5 +85,6 @@ pub(in crate::domain) fn decide(work: &mut Work<'_>, act: &AccessAct) -> Result<
             work.changes.push(Change::ForgetTokens(*before));
             Ok(Reply::Settled)
         }
+        AccessAct::Recall => Ok(Reply::Settled),
     }
 }

@@ -43,8 +43,8 @@ impl TryFrom<String> for Subject {
     fn try_from(text: String) -> Result<Self, AccessError> {
         let kinds = ["token:", "oidc:", "cert:"];
         let kind = kinds.iter().find_map(|kind| text.strip_prefix(kind));
-        let rest =
-            kind.filter(|rest| !rest.is_empty() && Principal::try_from(text.clone()).is_ok()).ok_or(AccessError::Subject)?;
+        let rest = kind.filter(|rest| !rest.is_empty()).ok_or(AccessError::Subject)?;
+        Principal::try_from(text.clone()).map_err(|_| AccessError::SubjectLetters)?;
         match rest.find('*') {
             None => Ok(Self(text)),
             // A star among names of a kind: `oidc:github:*`, never `oidc:*` or in the middle.
@@ -117,6 +117,13 @@ impl TokenName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it has the form of those that the server draws, which nobody may choose: `x-` and 16 hexadecimal digits.
+    #[must_use]
+    pub fn is_drawn(&self) -> bool {
+        let digits = self.0.strip_prefix("x-").unwrap_or_default();
+        digits.len() == 16 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     }
 
     /// The principal of a token of this name.
@@ -209,10 +216,11 @@ impl TokenRecord {
         self.revoked.is_none() && self.expires.is_none_or(|expires| now < expires)
     }
 
-    /// Whether it was exchanged for another credential and expired before this time: nobody will ask for it any more.
+    /// Whether it expired before this time, and was exchanged for another credential or has a name that nobody chose: nobody will ask for it
+    /// any more.
     #[must_use]
     pub fn is_spent(&self, before: WallTime) -> bool {
-        self.exchanged.is_some() && self.expires.is_some_and(|expires| expires < before)
+        (self.exchanged.is_some() || self.name.is_drawn()) && self.expires.is_some_and(|expires| expires < before)
     }
 }
 
@@ -242,9 +250,12 @@ mod tests {
             "oidc:a:*:b",
             "oidc:a:**",
             "token:a:*",
-            "oidc:a:\n",
         ] {
             assert_eq!(wrong.parse::<Subject>(), Err(AccessError::Subject), "{wrong}");
+        }
+        for look_alike in ["oidc:a:\n", "oidc:a:b\u{200b}", "oidc:a:\u{430}", "oidc:a:b ", "oidc:\u{430}:*", "oidc:a:\u{202e}:*"]
+        {
+            assert_eq!(look_alike.parse::<Subject>(), Err(AccessError::SubjectLetters), "{look_alike:?}");
         }
     }
 }

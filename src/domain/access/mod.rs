@@ -4,6 +4,7 @@
 mod act;
 mod glob;
 mod grant;
+mod room;
 mod verb;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,10 +14,11 @@ pub use act::AccessAct;
 pub(super) use act::decide;
 pub use glob::{Glob, Object};
 pub use grant::{Grant, Maker, Scope, Subject, TokenName, TokenRecord};
+pub use room::{Crowded, Room};
 pub use verb::{Role, Verb, Verbs};
 
 use super::ids::{GrantId, TokenHash};
-use super::names::{EnvironmentName, Principal};
+use super::names::{EnvironmentName, NameError, Principal};
 use super::time::WallTime;
 
 /// A word about rights that breaks its rule. The message states the rule.
@@ -33,6 +35,8 @@ pub enum AccessError {
         "a grant is given to token:NAME, oidc:BINDING:SUBJECT or cert:KIND:NAME; `:*` at the end stands for all that begin so, but not for all of a kind"
     )]
     Subject,
+    #[error("{}", NameError::Principal)]
+    SubjectLetters,
     #[error("a token's name is [a-z0-9][a-z0-9-]{{0,62}}")]
     TokenName,
 }
@@ -58,6 +62,8 @@ pub struct Access {
     to_many: BTreeSet<GrantId>,
     tokens: BTreeMap<TokenName, TokenRecord>,
     by_hash: HashMap<TokenHash, TokenName>,
+    /// By what the maker is called.
+    by_maker: HashMap<String, BTreeSet<TokenName>>,
 }
 
 /// Why something is allowed or not, line by line.
@@ -100,13 +106,15 @@ impl Access {
     /// Adds a token, or changes it.
     pub fn put_token(&mut self, token: TokenRecord) {
         self.by_hash.insert(token.hash, token.name.clone());
+        self.note_maker(&token);
         self.tokens.insert(token.name.clone(), token);
     }
 
-    /// Forgets tokens that were exchanged for another credential and expired before this time.
-    pub fn drop_exchanged(&mut self, before: WallTime) {
+    /// Forgets tokens that expired before this time and whose name nobody will ask for.
+    pub fn forget_ended(&mut self, before: WallTime) {
         self.tokens.retain(|_, token| !token.is_spent(before));
         self.by_hash.retain(|_, name| self.tokens.contains_key(name));
+        self.forget_makers();
     }
 
     /// All grants, by id.

@@ -1,13 +1,13 @@
 use super::*;
 use crate::domain::names::StateName;
 
-const NOW: WallTime = WallTime(1_000);
+pub(super) const NOW: WallTime = WallTime(1_000);
 
-fn scope(verbs: &str, on: &str) -> Scope {
+pub(super) fn scope(verbs: &str, on: &str) -> Scope {
     Scope::new(verbs.parse().unwrap(), on.parse().unwrap())
 }
 
-fn token(name: &str, maker: Maker, scopes: &[Scope]) -> TokenRecord {
+pub(super) fn token(name: &str, maker: Maker, scopes: &[Scope]) -> TokenRecord {
     let name: TokenName = name.parse().unwrap();
     let mut hash = [0; 32];
     hash[..name.as_str().len()].copy_from_slice(name.as_str().as_bytes());
@@ -25,19 +25,19 @@ fn token(name: &str, maker: Maker, scopes: &[Scope]) -> TokenRecord {
     }
 }
 
-fn grant(n: u8, to: &str, scope: Scope) -> Grant {
+pub(super) fn grant(n: u8, to: &str, scope: Scope) -> Grant {
     Grant { id: GrantId([n; 16]), to: to.parse().unwrap(), scope, by: "token:admin".parse().unwrap(), made: NOW }
 }
 
-fn of_token(name: &str) -> Credential {
+pub(super) fn of_token(name: &str) -> Credential {
     Credential::Token(name.parse().unwrap())
 }
 
-fn made_by(name: &str) -> Maker {
+pub(super) fn made_by(name: &str) -> Maker {
     Maker::Token(name.parse().unwrap())
 }
 
-fn admin() -> TokenRecord {
+pub(super) fn admin() -> TokenRecord {
     token("admin", Maker::Init, &[scope("admin", "/"), scope("admin", "**")])
 }
 
@@ -172,9 +172,9 @@ fn exchanged_tokens_are_forgotten_after_their_time_and_others_never() {
         TokenRecord { exchanged: Some(TokenHash([9; 32])), expires: Some(WallTime(5)), ..token("x", Maker::Init, &[]) };
     let named = TokenRecord { expires: Some(WallTime(5)), ..token("ci", Maker::Init, &[]) };
     let mut access = Access::new(vec![], vec![exchanged.clone(), named]);
-    access.drop_exchanged(WallTime(5));
+    access.forget_ended(WallTime(5));
     assert_eq!(access.tokens().count(), 2);
-    access.drop_exchanged(WallTime(6));
+    access.forget_ended(WallTime(6));
     assert_eq!(access.tokens().map(|token| token.name.to_string()).collect::<Vec<_>>(), ["ci"]);
     assert!(access.recognise(&exchanged.hash, WallTime(0)).is_none());
 }

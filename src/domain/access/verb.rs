@@ -67,6 +67,13 @@ words! {
     }
 }
 
+impl Verb {
+    /// Who may keep, give back and leave a lease: any of these.
+    pub const LEASES: &[Self] = &[Self::LeaseExclusive, Self::LeaseShared];
+    /// Who may look at locks: readers, and who may take or break them.
+    pub const SEES_LOCKS: &[Self] = &[Self::ReadRedacted, Self::LeaseExclusive, Self::LeaseShared, Self::Break];
+}
+
 impl Role {
     /// What it allows.
     #[must_use]

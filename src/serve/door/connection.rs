@@ -20,7 +20,7 @@ use tokio::time::{Sleep, sleep};
 use super::first_frame::Watched;
 use super::flood::Allowance;
 use super::tls::{Shown, Tls};
-use super::{Counts, Failures, Limits, Peer, Stopping, deadline};
+use super::{Counts, Failures, Limits, Peer, Reader, Stopping, deadline};
 use crate::serve::metrics::Calls;
 
 const HTTP1_READ_BUFFER: usize = 64 << 10;
@@ -109,10 +109,13 @@ impl Connections {
         let (io, first_frame) = Watched::new(io, self.limits.write_stall, allowance.clone());
         let spent = &allowance;
         let shown = shown.as_ref();
+        let reader = Reader::new(self.limits.write_stall);
+        let unread = reader.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             let certificate = shown.map(|(tls, shown)| tls.verified(shown));
             let invalid = certificate.as_ref().is_some_and(Option::is_none);
             request.extensions_mut().insert(Peer { certificate: certificate.flatten(), ..peer.clone() });
+            request.extensions_mut().insert(reader.clone());
             let (app, limits, allowance) = (self.app.clone(), self.limits.clone(), spent.clone());
             let call = Calls::begin(&self.counts, &request);
             async move {
@@ -153,6 +156,10 @@ impl Connections {
                     connection.as_mut().graceful_shutdown();
                 }
                 () = async { cut.as_mut().expect("only then").await }, if cut.is_some() => return End::Closed,
+                () = unread.has_gone() => {
+                    tracing::debug!(%addr, "connection closed: what it asked for is left unread");
+                    return End::Closed;
+                }
                 () = self.stopping.stopped(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();

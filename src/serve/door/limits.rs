@@ -21,7 +21,8 @@ pub struct Limits {
     pub keep_alive_every: Duration,
     /// How long an answer to that ping may take. 10 s.
     pub keep_alive_answer: Duration,
-    /// How long a peer may leave our bytes unread. 60 s. Keepalive finds such peers on HTTP/2; HTTP/1.1 has nothing else.
+    /// How long a peer may leave our bytes unread. 60 s. Keepalive finds such peers on HTTP/2; HTTP/1.1 has nothing else. On both, a document of the
+    /// Terraform door has to be taken by 256 KiB in that time.
     pub write_stall: Duration,
     /// Calls at a time on one HTTP/2 connection. 2,048: a thousand waiters may hang on one channel, each in an endless stream, and a
     /// client silently queues whatever goes over this limit. If renewals queued behind waiters, leases would be lost.

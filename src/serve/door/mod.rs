@@ -8,6 +8,7 @@
 //! | connections, in total and per peer | [`Limits::connections`], [`Limits::connections_per_peer`] | `slots` |
 //! | TLS handshake and first frame together | [`Limits::first_frame`] | `connection`, `first_frame` |
 //! | a peer that vanished, or stopped reading | keepalive, [`Limits::write_stall`] | `connection`, `first_frame` |
+//! | a peer that leaves a document unread, and answers pings | the same | `reader` |
 //! | a peer that sends frames in vain | an allowance of them; again and again: [`Limits::flood_pause`] | `flood`, `connection` |
 //! | a request body | [`Limits::body`], [`Limits::slowest_upload`] | `deadline` |
 //! | a call | `grpc-timeout`, [`Limits::call`] | `deadline` |
@@ -24,6 +25,7 @@ mod first_frame;
 mod flood;
 mod limits;
 mod peer;
+mod reader;
 mod slots;
 mod stopping;
 pub mod tls;
@@ -46,6 +48,7 @@ pub use counts::Counts;
 pub use failures::Failures;
 pub use limits::{Limits, LimitsError};
 pub use peer::Peer;
+pub use reader::Reader;
 use slots::Slots;
 pub use stopping::{Stop, Stopping, stop_signal};
 use tls::Tls;

@@ -45,7 +45,7 @@ fn code(error: &Error) -> Code {
         | Error::Access(_)
         | Error::Cursor => Code::InvalidArgument,
         Error::ReaderStalled => Code::DeadlineExceeded,
-        Error::TooLarge { .. } => Code::ResourceExhausted,
+        Error::TooLarge { .. } | Error::Crowded(_) => Code::ResourceExhausted,
         Error::Unauthenticated => Code::Unauthenticated,
         Error::NotAllowed | Error::Forbidden { .. } | Error::Beyond(_) | Error::RecipientForeign => Code::PermissionDenied,
         Error::SecretGone => Code::FailedPrecondition,

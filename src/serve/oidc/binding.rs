@@ -78,6 +78,10 @@ impl Binding {
             return Err(TokenProblem::Rule(claim.as_str().into()));
         }
         let subject = claims.text("sub").ok_or(TokenProblem::Claim("sub"))?.to_owned();
+        // A star stands in grants for others, and a space at the end of a binding's name is hardly seen.
+        if subject.contains('*') || subject.starts_with(' ') {
+            return Err(TokenProblem::Subject);
+        }
         let principal = format!("oidc:{}:{subject}", self.name).parse().map_err(|_| TokenProblem::Subject)?;
         let labels = labels(&self.issuer, claims);
         Ok(Verified { binding: self.name.clone(), principal, subject, expires, id: token.id(), labels })

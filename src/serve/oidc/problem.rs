@@ -40,7 +40,9 @@ pub enum TokenProblem {
     NotYet(u64),
     #[error("the claim {0} is not one that the binding accepts")]
     Rule(Quoted),
-    #[error("the subject makes no principal: oidc:BINDING:SUBJECT is at most 256 bytes without control characters")]
+    #[error(
+        "the subject makes no principal: oidc:BINDING:SUBJECT is at most 256 visible characters of ASCII, with single spaces between them and no star; name the branch or the account otherwise"
+    )]
     Subject,
 }
 

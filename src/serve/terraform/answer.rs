@@ -17,6 +17,7 @@ use hyper::body::{Frame, SizeHint};
 use crate::backend::{ContentMd5, Extra, LockInfo, MAX_TOLD_ID};
 use crate::domain::lock::Holder;
 use crate::domain::time::WallTime;
+use crate::service::pull::{Share, Whole};
 use crate::service::tools::{Lease, Standing};
 
 /// Below this, compressing gains nothing that anybody notices.
@@ -68,18 +69,32 @@ pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The digest of a document and what is sent of it; none if that could not be made.
-pub(super) async fn prepared(plain: Bytes, zip: bool) -> Option<(HeaderValue, Bytes)> {
+/// The digest of a document and what is sent of it; none if that could not be made. Either keeps the document's share of the memory for
+/// documents in flight.
+pub(super) async fn prepared(whole: Whole, zip: bool) -> Option<(HeaderValue, Bytes)> {
     let prepare = move || {
-        let digest = HeaderValue::try_from(ContentMd5::of(&plain).to_string()).ok()?;
+        let digest = HeaderValue::try_from(ContentMd5::of(whole.as_ref()).to_string()).ok()?;
         if !zip {
-            return Some((digest, plain));
+            return Some((digest, Bytes::from_owner(whole)));
         }
+        let plain = whole.as_ref();
         let mut packed = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
-        packed.write_all(&plain).ok()?;
-        Some((digest, packed.finish().ok()?.into()))
+        packed.write_all(plain).ok()?;
+        let bytes = packed.finish().ok()?;
+        Some((digest, Bytes::from_owner(Packed { bytes, _share: whole.into_share() })))
     };
     tokio::task::spawn_blocking(prepare).await.ok().flatten()
+}
+
+struct Packed {
+    bytes: Vec<u8>,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Packed {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 fn of_holder(holder: &Holder, standing: &Standing) -> (LockInfo, Extra) {

@@ -18,8 +18,7 @@ use axum::response::Response;
 
 use crate::backend::{Call, classify};
 use crate::domain::names::StateName;
-use crate::serve::door::Peer;
-use crate::serve::door::Stopping;
+use crate::serve::door::{Peer, Reader, Stopping};
 use crate::serve::identity::Identity;
 use crate::serve::verbs::route_demand;
 use crate::service::views::View;
@@ -125,7 +124,10 @@ impl Door {
     async fn answer(&self, asked: Asked) -> Result<Response, Failure> {
         let Asked { caller, call, state, options, request } = asked;
         match call {
-            Call::Read => self.read(&caller, &state, &options.view.unwrap_or_default(), request.headers()).await,
+            Call::Read => {
+                let view = options.view.unwrap_or_default();
+                self.read(&caller, &state, &view, request.headers(), request.extensions().get::<Reader>()).await
+            }
             Call::Write { id } => self.write(&caller, &state, id, options.rewrite, request).await,
             Call::Lock { wait } => self.lock(&caller, state, wait, request).await,
             Call::Unlock { id } => self.unlock(&caller, &state, id, request).await,

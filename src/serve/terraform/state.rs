@@ -3,7 +3,6 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderMap, HeaderValue};
 
@@ -11,6 +10,7 @@ use super::failure::Failure;
 use super::{Door, answer, body};
 use crate::domain::names::StateName;
 use crate::domain::refusal::Refusal;
+use crate::serve::door::Reader;
 use crate::service::pull::Meta;
 use crate::service::push::Written;
 use crate::service::views::View;
@@ -23,16 +23,20 @@ impl Door {
         state: &StateName,
         view: &View,
         headers: &HeaderMap,
+        reader: Option<&Reader>,
     ) -> Result<Response, Failure> {
         let whole = self.service.document(caller, state, view).await.map_err(|error| Failure::of(&error))?;
         let etag = match &whole.meta {
             Meta::Version(version) => version.etag.to_string(),
             Meta::Draft(draft) => draft.id.to_string(),
         };
-        let plain = Bytes::from_owner(whole);
-        let zip = answer::takes_gzip(headers) && plain.len() >= answer::WORTH_COMPRESSING;
-        let (digest, sent) = answer::prepared(plain, zip).await.ok_or_else(|| Failure::of(&Error::Internal))?;
-        let mut response = Response::new(Body::from(sent));
+        let zip = answer::takes_gzip(headers) && whole.as_ref().len() >= answer::WORTH_COMPRESSING;
+        let (digest, sent) = answer::prepared(whole, zip).await.ok_or_else(|| Failure::of(&Error::Internal))?;
+        let body = match reader {
+            Some(reader) => reader.document(sent),
+            None => Body::from(sent),
+        };
+        let mut response = Response::new(body);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,12 +1,11 @@
 //! Grants: given, listed, taken back and explained.
 
-use std::sync::Arc;
-
-use crate::domain::access::{AccessAct, Credential, Explanation, Grant, Object, Scope, Subject, Verb, Verbs};
+use crate::domain::access::{Access, AccessAct, Credential, Explanation, Grant, Object, Scope, Subject, Verb, Verbs};
 use crate::domain::decision::Reply;
 use crate::domain::ids::{GrantId, RequestId};
 use crate::domain::names::{EnvironmentName, Principal, StateName};
 use crate::domain::refusal::Refusal;
+use crate::domain::time::WallTime;
 use crate::service::{Caller, Error, Service, random};
 
 /// How many grants there are at most: each check looks at all of them.
@@ -35,31 +34,18 @@ impl Service {
         if scope.verbs.is_empty() || !self.covers(caller, &needed) {
             return Err(Error::Beyond(needed.to_string()));
         }
-        if let Some(name) = to.as_str().strip_prefix("token:") {
-            let now = self.now();
-            let there = name.parse().is_ok_and(|name| {
-                self.access.read(|access| access.token(&name).is_some_and(|token| token.live(now) && token.exchanged.is_none()))
-            });
-            if !there {
-                return Err(Refusal::TokenNotFound(name.to_owned()).into());
-            }
-        }
-        if self.access.read(|access| access.grants().count()) >= MOST {
-            let next = "take back what is not needed any more: `leasehold access list`";
-            return Err(Error::Argument { what: "there are 10,000 grants already", next });
-        }
         let digest = self.server_key.digest(&[b"grant", to.as_str().as_bytes(), scope.to_string().as_bytes()]);
         let fresh = GrantId(random::bytes16()?);
         let grant = Grant { id: fresh, to, scope, by: actor.principal.clone(), made: self.now() };
-        let _alone = self.access.changing.lock().await;
-        match self.access_act(actor, Some((id, digest)), AccessAct::Grant(grant)).await? {
-            Reply::Grant(grant) => {
-                // An earlier answer, told again, is of a grant that may have been taken back since.
-                if grant.id == fresh {
-                    self.access.change(|access| access.put_grant((*grant).clone()));
-                }
-                Ok(*grant)
-            }
+        let follow = move |access: &mut Access, reply: &Reply| match reply {
+            // An earlier answer, told again, is of a grant that may have been taken back since.
+            Reply::Grant(grant) if grant.id == fresh => access.put_grant((**grant).clone()),
+            _ => {}
+        };
+        let (to, now) = (grant.to.clone(), grant.made);
+        let unless = move |access: &Access| may_be_granted(access, &to, now);
+        match self.change_access(actor, Some((id, digest)), AccessAct::Grant(grant), unless, follow).await? {
+            Reply::Grant(grant) => Ok(*grant),
             _ => Err(Error::internal("a grant answered otherwise")),
         }
     }
@@ -68,23 +54,27 @@ impl Service {
     ///
     /// # Errors
     /// There is none that the caller may take back.
-    pub async fn revoke_grant(self: &Arc<Self>, caller: &Caller, id: RequestId, grant: GrantId) -> Result<Grant, Error> {
+    pub async fn revoke_grant(&self, caller: &Caller, id: RequestId, grant: GrantId) -> Result<Grant, Error> {
         let actor = self.allow_somewhere(caller, Verb::ALL)?;
         let found = self.access.read(|access| access.grant(grant).cloned());
         let may = |grant: &Grant| self.covers(caller, &Scope::new(Verbs::of(&[Verb::Admin]), grant.scope.on.clone()));
-        if !found.as_ref().is_some_and(may) && !self.may(caller, Verb::Admin, Object::Store) {
-            self.audit_refused(caller, Verb::Admin, Object::Store);
-            return Err(Error::NotAllowed);
-        }
         let digest = self.server_key.digest(&[b"revoke-grant", &grant.0]);
-        let alone = self.access.changing.lock().await;
-        let Reply::Grant(gone) = self.access_act(actor, Some((id, digest)), AccessAct::RevokeGrant(grant)).await? else {
-            return Err(Error::internal("a revocation answered otherwise"));
-        };
-        self.access.change(|access| access.drop_grant(grant));
-        drop(alone);
-        self.break_revoked().await?;
-        Ok(*gone)
+        if !found.as_ref().is_some_and(may) && !self.may(caller, Verb::Admin, Object::Store) {
+            // What the grant was on is known no more once it is gone, but whoever took it back may ask again for the answer.
+            return match self.recall(actor, (id, digest)).await? {
+                Some(Reply::Grant(gone)) => Ok(*gone),
+                _ => {
+                    self.audit_refused(caller, Verb::Admin, Object::Store);
+                    Err(Error::NotAllowed)
+                }
+            };
+        }
+        let act = AccessAct::RevokeGrant(grant);
+        let follow = move |access: &mut Access, _: &Reply| access.drop_grant(grant);
+        match self.change_access(actor, Some((id, digest)), act, |_| Ok(()), follow).await? {
+            Reply::Grant(gone) => Ok(*gone),
+            _ => Err(Error::internal("a revocation answered otherwise")),
+        }
     }
 
     /// The grants that a caller may know of: all with `admin` on the store, otherwise its own and those on what it has `admin` on.
@@ -123,4 +113,19 @@ impl Service {
         let now = self.now();
         Ok(self.access.read(|access| access.explain(&credential, verb, &object, now)))
     }
+}
+
+/// Whether there is room for a grant, and somebody to have it.
+fn may_be_granted(access: &Access, to: &Subject, now: WallTime) -> Result<(), Error> {
+    if let Some(name) = to.as_str().strip_prefix("token:") {
+        let token = name.parse().ok().and_then(|name| access.token(&name));
+        if !token.is_some_and(|token| token.live(now) && token.exchanged.is_none()) {
+            return Err(Refusal::TokenNotFound(name.to_owned()).into());
+        }
+    }
+    if access.grants().count() >= MOST {
+        let next = "take back what is not needed any more: `leasehold access list`";
+        return Err(Error::Argument { what: "there are 10,000 grants already", next });
+    }
+    Ok(())
 }

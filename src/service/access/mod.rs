@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::caller::{Actor, Caller, Known};
 use super::{Error, Service};
-use crate::domain::access::{Access, AccessAct, Credential, Object, Scope, TokenName, Verb, Verbs};
+use crate::domain::access::{Access, AccessAct, Credential, Object, Room, Scope, TokenName, Verb, Verbs};
 use crate::domain::command::{Act, Break, LockAct, StoreAct};
 use crate::domain::decision::Reply;
 use crate::domain::ids::{KeyedDigest, RequestId, TokenHash};
@@ -26,8 +26,12 @@ pub use tokens::{NewToken, Secret, fresh_secret};
 
 /// When a token was last used is told to the store this often, and kept to this.
 const TELLS_USE: Duration = Duration::from_secs(60);
-/// How long a token that was exchanged for another credential is remembered after it expired: longer than any such credential lives.
-const REMEMBERS_EXCHANGED: Duration = Duration::from_secs(2 * 24 * 3600);
+/// How long a token that was exchanged for another credential, or has a drawn name, is remembered after it expired: longer than any such
+/// credential lives.
+const REMEMBERS_ENDED: Duration = Duration::from_secs(2 * 24 * 3600);
+
+/// How many of the last tokens are kept in memory for clients whose answer was lost.
+const REMEMBERED: usize = 256;
 
 /// What is granted, as it is in the store, and what is not kept there.
 pub(super) struct Rights {
@@ -35,6 +39,7 @@ pub(super) struct Rights {
     /// One change at a time, so that what is here follows what is there.
     changing: tokio::sync::Mutex<()>,
     clock: Arc<dyn Source>,
+    room: Room,
     used: DashMap<TokenName, WallTime>,
     /// The last tokens that were made, for a client whose answer was lost.
     fresh: Mutex<VecDeque<Fresh>>,
@@ -53,6 +58,7 @@ impl Rights {
             granted: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
             clock,
+            room: Room::DEFAULT,
             used: DashMap::new(),
             fresh: Mutex::default(),
         }
@@ -64,6 +70,18 @@ impl Rights {
 
     fn change(&self, change: impl FnOnce(&mut Access)) {
         change(&mut self.granted.write().expect("no panic while held"));
+    }
+
+    fn remember(&self, token: Fresh) {
+        let mut fresh = self.fresh.lock().expect("no panic while held");
+        fresh.truncate(REMEMBERED - 1);
+        fresh.push_front(token);
+    }
+
+    /// The token that this request made, if that is not too long ago.
+    fn remembered(&self, id: RequestId, principal: &Principal) -> Option<Zeroizing<String>> {
+        let fresh = self.fresh.lock().expect("no panic while held");
+        fresh.iter().find(|fresh| fresh.id == id && fresh.principal == *principal).map(|fresh| fresh.secret.clone())
     }
 }
 
@@ -159,21 +177,74 @@ impl Service {
         self.access.read(|access| access.revoked(principal))
     }
 
+    /// Changes what is granted `unless` that cannot be, in the store and then here, and ends what was granted to whoever has lost all of it: to the end, also if
+    /// whoever asked has gone meanwhile. Otherwise a revocation that is committed would not hold.
+    async fn change_access(
+        &self,
+        actor: Actor,
+        request: Option<(RequestId, KeyedDigest)>,
+        act: AccessAct,
+        unless: impl FnOnce(&Access) -> Result<(), Error> + Send + 'static,
+        follow: impl FnOnce(&mut Access, &Reply) + Send + 'static,
+    ) -> Result<Reply, Error> {
+        let me = self.me.upgrade().ok_or(Error::Stopping)?;
+        let revokes = matches!(act, AccessAct::RevokeToken(_) | AccessAct::RevokeGrant(_));
+        let changing = tokio::spawn(async move {
+            let alone = me.access.changing.lock().await;
+            if let Err(error) = me.access.read(unless) {
+                // It was done, perhaps, and that is why it cannot be any more.
+                let earlier = match request {
+                    Some(request) => me.recall(actor, request).await?,
+                    None => None,
+                };
+                return earlier.ok_or(error);
+            }
+            let reply = me.access_act(actor, request, act).await?;
+            me.access.change(|access| follow(access, &reply));
+            drop(alone);
+            if revokes {
+                me.break_revoked().await?;
+            }
+            Ok(reply)
+        });
+        changing.await.unwrap_or_else(|error| Err(Error::internal(&error.to_string())))
+    }
+
+    /// The answer that this very request of this principal was given before, if it was.
+    async fn recall(&self, actor: Actor, request: (RequestId, KeyedDigest)) -> Result<Option<Reply>, Error> {
+        match self.access_act(actor, Some(request), AccessAct::Recall).await {
+            Ok(Reply::Settled) | Err(Error::Refused(_)) => Ok(None),
+            Ok(earlier) => Ok(Some(earlier)),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn access_act(&self, actor: Actor, request: Option<(RequestId, KeyedDigest)>, act: AccessAct) -> Result<Reply, Error> {
         self.submit(actor, request, Act::Store(Box::new(StoreAct::Access(act)))).await
     }
 
-    /// Takes back what a principal was granted while it was being revoked: its rights were looked at before, and its leases broken before
-    /// this one was there.
+    /// Submits what may bring the caller a lease or a place in a queue, and takes that back from who was revoked meanwhile: its rights were
+    /// looked at before, and its leases broken before this one was there. To the end, also if the caller has gone.
     ///
     /// # Errors
-    /// It was revoked.
-    pub(super) async fn end_if_revoked(&self, principal: &Principal) -> Result<(), Error> {
-        if !self.is_revoked(principal) {
-            return Ok(());
-        }
-        self.break_revoked().await?;
-        Err(Error::NotAllowed)
+    /// As [`Self::submit`]; it was revoked.
+    pub(super) async fn submit_for_lease(
+        &self,
+        actor: Actor,
+        request: Option<(RequestId, KeyedDigest)>,
+        act: Act,
+    ) -> Result<Reply, Error> {
+        let me = self.me.upgrade().ok_or(Error::Stopping)?;
+        let asking = tokio::spawn(async move {
+            let principal = actor.principal.clone();
+            let reply = me.submit(actor, request, act).await?;
+            if !me.is_revoked(&principal) {
+                return Ok(reply);
+            }
+            me.break_revoked().await?;
+            Err(Error::NotAllowed)
+        });
+        asking.await.unwrap_or_else(|error| Err(Error::internal(&error.to_string())))
     }
 
     /// Breaks the leases of principals that were revoked, and takes them out of the queues.
@@ -226,7 +297,7 @@ impl Service {
     async fn tell_use(&self) {
         let names: Vec<TokenName> = self.access.used.iter().map(|entry| entry.key().clone()).collect();
         let used: Vec<_> = names.iter().filter_map(|name| self.access.used.remove(name)).collect();
-        let before = WallTime(self.now().0 - i64::try_from(REMEMBERS_EXCHANGED.as_millis()).unwrap_or(i64::MAX));
+        let before = WallTime(self.now().0 - i64::try_from(REMEMBERS_ENDED.as_millis()).unwrap_or(i64::MAX));
         let _alone = self.access.changing.lock().await;
         if !used.is_empty() {
             match self.access_act(Actor::server(), None, AccessAct::Used(used.clone())).await {
@@ -236,7 +307,7 @@ impl Service {
         }
         if self.access.read(|access| access.tokens().any(|token| token.is_spent(before))) {
             match self.access_act(Actor::server(), None, AccessAct::Forget(before)).await {
-                Ok(_) => self.access.change(|access| access.drop_exchanged(before)),
+                Ok(_) => self.access.change(|access| access.forget_ended(before)),
                 Err(error) => tracing::warn!(%error, "expired tokens could not be forgotten"),
             }
         }

@@ -1,6 +1,5 @@
 //! Tokens: made, exchanged for other credentials, listed and revoked.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -8,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::{Fresh, hash_of};
-use crate::domain::access::{AccessAct, Credential, DEEPEST, Maker, Object, Role, Scope, TokenName, TokenRecord, Verb};
+use crate::domain::access::{Access, AccessAct, Credential, DEEPEST, Maker, Object, Role, Scope, TokenName, TokenRecord, Verb};
 use crate::domain::decision::Reply;
 use crate::domain::ids::{RequestId, TokenHash};
 use crate::domain::time::WallTime;
@@ -22,8 +21,6 @@ pub type Secret = Zeroizing<String>;
 pub(super) const PREFIX: &str = "lh_";
 /// A token that was exchanged for the credential of an issuer, or made by a certificate's bearer, lives at most this long.
 const LONGEST_EXCHANGED: Duration = Duration::from_secs(3600);
-/// How many of the last tokens are kept in memory for clients whose answer was lost.
-const REMEMBERED: usize = 256;
 /// How many scopes a token has at most.
 const MOST_SCOPES: usize = 64;
 
@@ -72,7 +69,7 @@ impl Service {
             exchanged,
             name,
         };
-        self.keep_token(actor, Some((id, digest)), record, secret).await
+        self.keep_token(actor, Some((id, digest)), record, secret, caller.credential().cloned()).await
     }
 
     /// Makes the first token, or another one, for whoever has the data folder: all rights, for ever. What is stored is the hash.
@@ -99,7 +96,7 @@ impl Service {
             exchanged: None,
             name: name.clone(),
         };
-        self.keep_token(Actor::server(), None, record, Secret::default()).await?;
+        self.keep_token(Actor::server(), None, record, Secret::default(), None).await?;
         Ok(name)
     }
 
@@ -121,7 +118,7 @@ impl Service {
     ///
     /// # Errors
     /// There is none that the caller may revoke.
-    pub async fn revoke_token(self: &Arc<Self>, caller: &Caller, id: RequestId, name: TokenName) -> Result<TokenRecord, Error> {
+    pub async fn revoke_token(&self, caller: &Caller, id: RequestId, name: TokenName) -> Result<TokenRecord, Error> {
         let actor = self.allow_somewhere(caller, Verb::ALL)?;
         let owned = self.access.read(|access| access.token(&name).is_some_and(|token| owns(caller, token)));
         if !owned && !self.may(caller, Verb::Admin, Object::Store) {
@@ -129,14 +126,15 @@ impl Service {
             return Err(Error::NotAllowed);
         }
         let digest = self.server_key.digest(&[b"revoke-token", name.as_str().as_bytes()]);
-        let alone = self.access.changing.lock().await;
-        let Reply::Token(token) = self.access_act(actor, Some((id, digest)), AccessAct::RevokeToken(name)).await? else {
-            return Err(Error::internal("a revocation answered otherwise"));
+        let follow = |access: &mut Access, reply: &Reply| {
+            if let Reply::Token(token) = reply {
+                access.revoke(token);
+            }
         };
-        self.access.change(|access| access.revoke(&token));
-        drop(alone);
-        self.break_revoked().await?;
-        Ok(*token)
+        match self.change_access(actor, Some((id, digest)), AccessAct::RevokeToken(name), |_| Ok(()), follow).await? {
+            Reply::Token(token) => Ok(*token),
+            _ => Err(Error::internal("a revocation answered otherwise")),
+        }
     }
 
     /// By whose rights a new token is bounded.
@@ -147,6 +145,10 @@ impl Service {
         }
         if let Some(scope) = new.scopes.iter().find(|scope| !self.covers(caller, scope)) {
             return Err(Error::Beyond(scope.to_string()));
+        }
+        if new.name.as_ref().is_some_and(TokenName::is_drawn) {
+            let next = "choose another one, or none: then it is drawn";
+            return Err(Error::Argument { what: "names of `x-` and 16 hexadecimal digits are drawn by the server", next });
         }
         let Some(credential) = caller.credential() else { return Ok(Maker::Init) };
         if self.access.read(|access| access.depth(credential)) >= DEEPEST {
@@ -171,28 +173,38 @@ impl Service {
         request: Option<(RequestId, crate::domain::ids::KeyedDigest)>,
         record: TokenRecord,
         secret: Secret,
+        of: Option<Credential>,
     ) -> Result<(TokenRecord, Secret), Error> {
         let (principal, hash) = (actor.principal.clone(), record.hash);
-        let _alone = self.access.changing.lock().await;
+        let made = secret.clone();
+        let remembered = request.map(|(id, _)| Fresh { principal: principal.clone(), id, secret: made });
+        let me = self.me.upgrade().ok_or(Error::Stopping)?;
+        let follow = move |access: &mut Access, reply: &Reply| {
+            let Reply::Token(token) = reply else { return };
+            // One with another hash is an earlier answer.
+            if token.hash == hash {
+                access.put_token((**token).clone());
+                if let Some(fresh) = remembered {
+                    me.access.remember(fresh);
+                }
+            }
+        };
+        let (room, now) = (self.access.room, self.now());
+        let unless = move |access: &Access| match of {
+            Some(maker) => access.room_for(&maker, room, now).map_err(Error::from),
+            None => Ok(()),
+        };
         let act = AccessAct::CreateToken(Box::new(record));
-        let token = match self.access_act(actor, request, act).await? {
-            Reply::Token(token) => *token,
-            _ => return Err(Error::internal("a new token answered otherwise")),
+        let Reply::Token(token) = self.change_access(actor, request, act, unless, follow).await? else {
+            return Err(Error::internal("a new token answered otherwise"));
         };
-        let Some((id, _)) = request else {
-            self.access.change(|access| access.put_token(token.clone()));
-            return Ok((token, secret));
-        };
-        let mut fresh = self.access.fresh.lock().expect("no panic while held");
-        if token.hash != hash {
-            // The request was answered before.
-            let earlier = fresh.iter().find(|fresh| fresh.id == id && fresh.principal == principal);
-            return earlier.map(|fresh| (token, fresh.secret.clone())).ok_or(Error::SecretGone);
+        match request {
+            Some((id, _)) if token.hash != hash => match self.access.remembered(id, &principal) {
+                Some(earlier) => Ok((*token, earlier)),
+                None => Err(Error::SecretGone),
+            },
+            _ => Ok((*token, secret)),
         }
-        fresh.truncate(REMEMBERED - 1);
-        fresh.push_front(Fresh { principal, id, secret: secret.clone() });
-        self.access.change(|access| access.put_token(token.clone()));
-        Ok((token, secret))
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use self::refusals::Refusals;
 use self::seal::Sealed;
 use super::pull::Meta;
+use super::push::Draftless;
 use super::{Actor, Caller, Error, Service};
 use crate::domain::access::{Object, Verb};
 use crate::domain::audit::{AuditAct, Checkpoint, Deed, Entry};
@@ -114,6 +115,16 @@ impl Service {
         self.audit.counts.denied.fetch_add(1, Ordering::Relaxed);
         let outcome = "refused: PERMISSION_DENIED".to_owned();
         self.audit.later(Entry { verb: Some(verb), outcome, ..by(&caller.actor(), Deed::Denied, object.to_string()) });
+    }
+
+    /// A write was refused before the rules were asked: its document is none.
+    pub(super) fn audit_unwritable(&self, actor: &Actor, write: &Draftless<'_>, error: &Error) {
+        if let Error::Document(_) | Error::Unsealable(_) = error {
+            let (session, token) = (Some(write.session.clone()), Some(write.token));
+            let outcome = format!("refused: {}", error.code());
+            let entry = by(actor, Deed::StateWrite, write.state.to_string());
+            self.audit.later(Entry { verb: Some(Verb::Write), session, token, outcome, ..entry });
+        }
     }
 
     /// Somebody who is not known asked for something.

@@ -51,7 +51,9 @@ pub(super) fn apply(connection: &Connection, change: Change) -> Sql<Option<Chang
             }
         }
         Change::ForgetTokens(before) => {
-            run("DELETE FROM api_token WHERE exchanged IS NOT NULL AND expires < ?1", params![before.0])?;
+            let sql = "DELETE FROM api_token WHERE expires < ?1 AND (exchanged IS NOT NULL OR name GLOB
+                'x-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]')";
+            run(sql, params![before.0])?;
         }
         other => return Ok(Some(other)),
     }

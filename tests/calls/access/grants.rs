@@ -168,6 +168,18 @@ async fn globs_that_are_none_are_refused_and_mean_nothing() {
     for to in ["", "*", "ci", "token:*", "oidc:*", "cert:*", "oidc:te*", "oidc:a:*:b", "Token:ci", "token:ci\n"] {
         refused(grant(&server.api, to, scope("reader", "dev/**")).await, Code::InvalidArgument, "ACCESS_INVALID");
     }
+    for to in [
+        "oidc:test:ci\u{200b}",
+        "oidc:test:\u{202e}ic",
+        "oidc:test:c\u{456}",
+        "oidc:test:ci\0",
+        "cert:dns:\u{430}.example",
+        "oidc:test:ci ",
+    ] {
+        let told = refused(grant(&server.api, to, scope("reader", "dev/**")).await, Code::InvalidArgument, "ACCESS_INVALID");
+        assert!(told.message.contains("visible characters of ASCII"), "{}", told.message);
+        refused(explain(&server.api, to, "write", "dev/app").await, Code::InvalidArgument, "NAME_INVALID");
+    }
     refused(grant(&server.api, "token:nobody", scope("reader", "dev/**")).await, Code::NotFound, "API_TOKEN_NOT_FOUND");
     refused(grant(&server.api, "token:TYPO", scope("reader", "dev/**")).await, Code::NotFound, "API_TOKEN_NOT_FOUND");
     assert_eq!(grants(&server.api).await, []);

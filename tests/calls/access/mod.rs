@@ -2,11 +2,14 @@
 
 mod gate;
 mod grants;
+mod holding;
+mod interleaved;
+mod lost;
 mod matrix;
 mod page;
 mod reading;
 mod revocation;
 mod shown;
 mod tokens;
-mod turned;
+pub(crate) mod turned;
 pub(crate) mod wire;

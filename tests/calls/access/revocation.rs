@@ -129,7 +129,7 @@ async fn revocation_that_a_crash_cut_short_is_finished_at_the_next_start() {
     server.api.with(Some(&kept.secret)).renew("dev/other", "s", kept.token).await.expect("others go on");
 }
 
-fn stranger(name: &str) -> Caller {
+pub(super) fn stranger(name: &str) -> Caller {
     let principal: leasehold::domain::names::Principal = name.parse().unwrap();
     Caller::known(
         Known { credential: Credential::Principal(principal.clone()), principal, once: None, until: None },

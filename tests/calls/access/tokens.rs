@@ -230,6 +230,35 @@ async fn when_a_token_was_last_used_is_kept() {
 }
 
 #[tokio::test]
+async fn tokens_of_one_maker_are_bounded_and_others_get_theirs() {
+    let server = Turned::start().await;
+    let own = [scope("reader", "dev/**")];
+    let lead = bearer(&server.api, "lead", &own).await;
+    let hour = |name: &str| pb::CreateTokenRequest { life_ms: 3_600_000, ..new_token(name, &own) };
+    for _ in 0..998 {
+        lead.access().create_token(hour("")).await.unwrap();
+    }
+    let child = lead.with(Some(&lead.access().create_token(hour("child")).await.unwrap().into_inner().secret));
+    let last = hour("last");
+    let made = child.access().create_token(last.clone()).await.unwrap().into_inner();
+    for maker in [&lead, &child] {
+        let full = refused(maker.access().create_token(hour("")).await, Code::ResourceExhausted, "TOO_MANY_TOKENS");
+        assert!(full.message.contains("token:lead has made") && full.metadata["next"].contains("revoke"), "{}", full.message);
+    }
+    let again = child.access().create_token(last).await.unwrap().into_inner();
+    assert_eq!(again.secret, made.secret, "its answer was lost, and there is no room for another");
+    bearer(&bearer(&server.api, "other", &own).await, "others", &own).await;
+    revoke(&lead, "last").await.unwrap_err();
+    revoke(&child, "last").await.unwrap();
+    lead.access().create_token(hour("")).await.expect("there is room again");
+    refused(lead.access().create_token(hour("")).await, Code::ResourceExhausted, "TOO_MANY_TOKENS");
+    server.pass(Duration::from_secs(3600));
+    lead.access().create_token(hour("")).await.expect("they have expired");
+    let drawn = new_token("x-0123456789abcdef", &own);
+    refused(server.api.access().create_token(drawn).await, Code::InvalidArgument, "ARGUMENT_INVALID");
+}
+
+#[tokio::test]
 async fn scopes_and_lives_that_make_no_sense_are_refused() {
     let server = Running::start(StoreKind::Memory).await;
     let create = async |request| server.api.access().create_token(request).await;

@@ -21,12 +21,13 @@ use leasehold::store::clock::ManualSource;
 use leasehold::store::memory::Memory;
 use tonic::transport::Endpoint;
 
+use super::holding::Holding;
 use crate::support::Api;
 
-pub(super) struct Turned {
+pub(crate) struct Turned {
     /// With the first token.
-    pub(super) api: Api,
-    pub(super) address: SocketAddr,
+    pub(crate) api: Api,
+    pub(crate) address: SocketAddr,
     pub(super) service: Arc<Service>,
     clock: Arc<ManualSource>,
     store: Arc<Memory>,
@@ -37,6 +38,24 @@ pub(super) struct Turned {
 impl Turned {
     /// With the environment `dev`.
     pub(super) async fn start() -> Self {
+        Self::start_over(|store| store, Bounds::default(), door::Limits::default()).await
+    }
+
+    /// The same over a store that holds commands.
+    pub(super) async fn held() -> (Self, Arc<Holding>) {
+        let mut holding = None;
+        let server =
+            Self::start_over(|store| holding.insert(Holding::new(store)).clone(), Bounds::default(), door::Limits::default())
+                .await;
+        (server, holding.expect("it was started"))
+    }
+
+    /// The same with other bounds.
+    pub(crate) async fn bounded(bounds: Bounds, limits: door::Limits) -> Self {
+        Self::start_over(|store| store, bounds, limits).await
+    }
+
+    async fn start_over(over: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>, bounds: Bounds, limits: door::Limits) -> Self {
         let clock = Arc::new(ManualSource::default());
         clock.advance(Duration::from_secs(1_000_000));
         let store = Arc::new(Memory::new(Arc::clone(&clock) as _, Limits::default(), HistoryId([7; 16])));
@@ -44,8 +63,8 @@ impl Turned {
         let source = MasterSource::File(folder.path().join("master.key"));
         let masters = source.load_or_create(true, None).unwrap_or_else(|error| panic!("{error}"));
         let key = ServerKey::ephemeral().unwrap_or_else(|error| panic!("{error}"));
-        let stored = Arc::clone(&store) as Arc<dyn Store>;
-        let service = Service::new(stored, key, source, Bounds::default(), Arc::clone(&clock) as _);
+        let stored = over(Arc::clone(&store) as _);
+        let service = Service::new(stored, key, source, bounds, Arc::clone(&clock) as _);
         service.load_access().await.unwrap();
         service.begin_audit().await.unwrap();
         service.begin_unlocked(masters).await.unwrap();
@@ -66,7 +85,7 @@ impl Turned {
         let routes = terraform::Door { service: Arc::clone(&service), identity, stopping: stopping.clone() };
         let app = grpc::routes(&calls).0.merge(terraform::routes(routes));
         let streaming = STREAMING.iter().map(|path| (*path).to_owned()).collect();
-        let limits = door::Limits { streaming, ..door::Limits::default() };
+        let limits = door::Limits { streaming, ..limits };
         let listener = door::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { door::serve(listener, None, app, limits, async move { stopping.stopped().await }).await });

@@ -42,7 +42,7 @@ impl<E: Engine> Rig<E> {
         self.audit()[from..].iter().map(short).collect()
     }
 
-    fn access(&self, act: AccessAct) -> Result<Reply, Refusal> {
+    pub(super) fn access(&self, act: AccessAct) -> Result<Reply, Refusal> {
         self.submit(command(Act::Store(Box::new(StoreAct::Access(act)))))
     }
 

@@ -1,5 +1,6 @@
 //! What every engine keeps: the same assertions for all of them.
 
+mod access;
 mod audit;
 mod drafts;
 mod environments;

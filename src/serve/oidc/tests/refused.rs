@@ -278,7 +278,21 @@ async fn subject_that_makes_no_principal_is_refused() {
     assert_eq!(subject("s".repeat(256 - "oidc:ci:".len())).await, Ok(()));
     assert_eq!(subject("s".repeat(257 - "oidc:ci:".len())).await, Err(TokenProblem::Subject));
     assert_eq!(subject("repo\u{7}".to_owned()).await, Err(TokenProblem::Subject));
-    assert_eq!(subject("repo\nadmin".to_owned()).await, Err(TokenProblem::Subject));
+    for look_alike in [
+        "repo\nadmin",
+        "repo\0",
+        "repo\u{200b}",
+        "\u{202e}oper",
+        "r\u{435}po",
+        "re\u{301}po",
+        "repo ",
+        " repo",
+        "re  po",
+        "repo:*",
+    ] {
+        assert_eq!(subject(look_alike.to_owned()).await, Err(TokenProblem::Subject), "{look_alike:?}");
+    }
+    assert_eq!(subject("repo:acme/infra:environment:Production EU".to_owned()).await, Ok(()));
 }
 
 #[tokio::test]
