@@ -94,6 +94,8 @@ pub enum KeyAct {
         signer: UnderMaster,
         /// Who else can open everything from now on.
         recovery: Vec<String>,
+        /// What vouches for them.
+        vouched: [u8; 32],
     },
     /// Asks for new data keys: everything retained is to be sealed again, and new writes are at once.
     BeginReencrypt {
@@ -147,6 +149,8 @@ pub enum KeyAct {
         revision: u64,
         /// What they are to be.
         rules: Vec<super::rules::SealRule>,
+        /// What vouches for them.
+        vouched: [u8; 32],
     },
     /// Drops the wraps of all retired keys.
     Destroy,

@@ -7,15 +7,16 @@ use super::environment::Environment;
 use super::event::{Event, EventKind};
 use super::ids::{DataKeyId, RequestId};
 use super::refusal::Refusal;
-use super::sealing::{Ground, IdentityRecord, Job, JobKind, KeyStatus, Keyring, UnderMaster, Verified};
+use super::sealing::{Ground, IdentityRecord, Job, JobKind, KeyStatus, Keyring, UnderMaster, Verified, Vouched};
 
 /// Decides an act on the keys of an environment that is there.
 pub(super) fn decide(work: &mut Work<'_>, environment: Environment, act: KeyAct) -> Result<Reply, Refusal> {
     let keyring = work.snapshot.keyring.take().ok_or_else(|| Refusal::EnvironmentNotFound(environment.name.clone()))?;
     match act {
-        KeyAct::BeginRewrap { revision, identity, secret, signer, recovery } => {
+        KeyAct::BeginRewrap { revision, identity, secret, signer, recovery, vouched } => {
             unmoved(&keyring, revision)?;
-            let next = Keyring { secret, signer: (keyring.signer.0.clone(), signer), recovery, ..keyring };
+            let vouched = Vouched { recovery: vouched, ..keyring.vouched };
+            let next = Keyring { secret, signer: (keyring.signer.0.clone(), signer), recovery, vouched, ..keyring };
             begin_rewrap(work, environment, next, identity)
         }
         KeyAct::BeginReencrypt { total } => begin_reencrypt(work, environment, keyring, total),
@@ -76,13 +77,14 @@ pub(super) fn decide(work: &mut Work<'_>, environment: Environment, act: KeyAct)
             }
             Ok(put(work, next, "wrapped to another master key"))
         }
-        KeyAct::Rules { revision, rules } => {
+        KeyAct::Rules { revision, rules, vouched } => {
             if keyring.rules.revision() != revision {
                 return Err(Refusal::KeysMoved);
             }
             let rules = super::rules::SealRules::new(revision + 1, rules)
                 .map_err(|error| Refusal::SettingOutOfRange { setting: "rules".to_owned(), rule: error.to_string() })?;
-            Ok(put(work, Keyring { rules, ..keyring }, "other rules on what is sealed"))
+            let vouched = Vouched { rules: vouched, ..keyring.vouched };
+            Ok(put(work, Keyring { rules, vouched, ..keyring }, "other rules on what is sealed"))
         }
         KeyAct::Destroy => destroy(work, keyring),
         KeyAct::Verified(verified) => {

@@ -92,6 +92,8 @@ pub struct Keyring {
     pub recovery: Vec<String>,
     /// Rules on what is sealed.
     pub rules: SealRules,
+    /// What shows that the recovery recipients and the rules are those that somebody with the right to it has set.
+    pub vouched: Vouched,
     /// The rotation under way.
     pub job: Option<Job>,
     /// When everything was last opened, and with what result.
@@ -120,6 +122,17 @@ impl Keyring {
             ..*self
         }
     }
+}
+
+/// MACs under the environment's secret: who can write to the database alone can name no recipient of theirs, and except nothing from being
+/// sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vouched {
+    /// Over the recovery recipients, and the version of the identity that they came with.
+    pub recovery: [u8; 32],
+    /// Over the rules and their revision.
+    pub rules: [u8; 32],
 }
 
 /// The outcome of opening everything.

@@ -22,7 +22,7 @@ impl Service {
     /// written before; an exception never lifts what the format marks.
     ///
     /// # Errors
-    /// A rule is none, they are too many, or others were made in between.
+    /// A rule is none, they are too many, others were made in between, or the server is locked: its key vouches for them.
     pub async fn set_rules(
         &self,
         caller: &Caller,
@@ -33,10 +33,11 @@ impl Service {
     ) -> Result<SealRules, Error> {
         let actor = self.allow(caller, Verb::Admin, Object::Environment(&environment))?;
         let rules = rules.iter().map(|text| text.parse()).collect::<Result<Vec<SealRule>, _>>()?;
-        SealRules::new(revision, rules.clone())?;
+        let next = SealRules::new(revision.saturating_add(1), rules.clone())?;
         let text = format!("{revision} {rules:?}");
         let digest = self.keys(&environment).await?.request_digest(&[b"rules", text.as_bytes()]);
-        let act = EnvironmentAct::Keys(Box::new(KeyAct::Rules { revision, rules }));
+        let vouched = self.ring(&environment).await?.secret.vouch_for_rules(&next);
+        let act = EnvironmentAct::Keys(Box::new(KeyAct::Rules { revision, rules, vouched }));
         let done = self.environment_act(actor, id, digest, environment.clone(), act).await;
         self.vault.forget(&environment);
         match done? {

@@ -12,7 +12,7 @@ use crate::domain::environment::Environment;
 use crate::domain::ids::{BodyId, DataKeyId, EnvironmentId, IdentityVersion, StateId};
 use crate::domain::names::EnvironmentName;
 use crate::domain::refusal::Refusal;
-use crate::domain::sealing::{DataKeyRecord, IdentityRecord, KeyStatus, Keyring, UnderMaster, Wrapped};
+use crate::domain::sealing::{DataKeyRecord, IdentityRecord, KeyStatus, Keyring, UnderMaster, Vouched, Wrapped};
 use crate::domain::time::WallTime;
 use crate::secrets::cache::Cache;
 use crate::secrets::data_key::DataKey;
@@ -155,7 +155,7 @@ impl Vault {
 }
 
 impl Ring {
-    /// Opens everything of a keyring that is not destroyed.
+    /// Opens everything of a keyring that is not destroyed, and sees whether what stands in it in the clear was vouched for.
     pub(super) fn open(masters: &Masters, environment: Environment, keyring: Keyring) -> Result<Self, UnwrapError> {
         let id = environment.id;
         let mut identities = Vec::new();
@@ -174,6 +174,11 @@ impl Ring {
         if signer.verifying_key().to_string() != keyring.signer.0 {
             return Err(UnwrapError);
         }
+        // Whoever can write to the database alone would be wrapped to from now on, or would have secrets left in the clear.
+        if !secret.vouches_for(&keyring) {
+            tracing::error!(environment = %environment.name, "recovery recipients or rules in the database are not those that were set: somebody else has written to it");
+            return Err(UnwrapError);
+        }
         Ok(Self { environment, keyring, secret, signer, identities })
     }
 
@@ -182,9 +187,13 @@ impl Ring {
         let under = |wrapped| UnderMaster { master: masters.recipient().to_string(), wrapped: Wrapped(wrapped) };
         let (identity, wrapped) = EnvironmentIdentity::create(masters, id, IdentityVersion(1), recovery)?;
         let (signer, signing) = SigningKey::create(masters, id, recovery)?;
+        let (secret, wrapped_secret) = EnvironmentSecret::create(masters, id, recovery)?;
+        let recovery: Vec<_> = recovery.iter().map(ToString::to_string).collect();
+        let rules = crate::domain::rules::SealRules::default();
+        let vouched = Vouched { recovery: secret.vouch_for_recovery(1, &recovery), rules: secret.vouch_for_rules(&rules) };
         Ok(Keyring {
             revision: 0,
-            secret: under(EnvironmentSecret::create(masters, id, recovery)?),
+            secret: under(wrapped_secret),
             signer: (signer.verifying_key().to_string(), under(signing)),
             identities: vec![IdentityRecord {
                 version: 1,
@@ -194,8 +203,9 @@ impl Ring {
                 // Set where it is decided.
                 created: WallTime::default(),
             }],
-            recovery: recovery.iter().map(ToString::to_string).collect(),
-            rules: crate::domain::rules::SealRules::default(),
+            recovery,
+            rules,
+            vouched,
             job: None,
             verified: None,
         })

@@ -265,6 +265,16 @@ async fn what_is_made_from_recipients_only_is_refused() {
         case("a document under a data key of the forger's", &["dev/other 1"], |db| forged::document(db, &forged::Mac::Own)),
         case("the same without a MAC", &["dev/other 1"], |db| forged::document(db, &forged::Mac::Zero)),
         case("an environment of the forger's", DEV, forged::environment),
+        case("a recovery recipient of the forger's", DEV, |db| {
+            let own = age::x25519::Identity::generate().to_public().to_string();
+            let sql = "UPDATE keyring SET meta = json_set(meta, '$.recovery', json_array(?1)) WHERE environment = 'dev'";
+            assert_eq!(db.execute(sql, params![own]).unwrap(), 1);
+        }),
+        case("rules that leave everything in the clear", DEV, |db| {
+            let sql =
+                "UPDATE keyring SET meta = json_set(meta, '$.rules.rules', json_array('except *:**')) WHERE environment = 'dev'";
+            assert_eq!(db.execute(sql, []).unwrap(), 1);
+        }),
     ];
     judge(&stored, cases).await;
 }

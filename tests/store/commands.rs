@@ -12,7 +12,7 @@ use leasehold::domain::lock::Mode;
 use leasehold::domain::names::{Labels, StateName};
 use leasehold::domain::rules::SealRules;
 use leasehold::domain::sealing::{
-    DataKeyRecord, Ground, IdentityRecord, KeyStatus, Keyring, Ordinals, SealMeta, UnderMaster, Wrapped,
+    DataKeyRecord, Ground, IdentityRecord, KeyStatus, Keyring, Ordinals, SealMeta, UnderMaster, Vouched, Wrapped,
 };
 use leasehold::domain::settings::SettingsChange;
 use leasehold::domain::time::WallTime;
@@ -136,6 +136,7 @@ pub(crate) fn keyring() -> Keyring {
         identities: vec![identity(1)],
         recovery: Vec::new(),
         rules: SealRules::default(),
+        vouched: Vouched::default(),
         job: None,
         verified: None,
     }

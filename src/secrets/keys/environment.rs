@@ -7,6 +7,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{UnwrapError, WrapError};
 use crate::domain::ids::{EnvironmentId, KeyedDigest};
+use crate::domain::rules::SealRules;
+use crate::domain::sealing::Keyring;
 use crate::secrets::data_key::NoRandomness;
 use crate::secrets::hygiene::scrubbed;
 use crate::secrets::master::Masters;
@@ -29,10 +31,11 @@ impl EnvironmentSecret {
     ///
     /// # Errors
     /// No randomness, or too many recipients.
-    pub fn create(masters: &Masters, environment: EnvironmentId, recovery: &[Recipient]) -> Result<Vec<u8>, WrapError> {
+    pub fn create(masters: &Masters, environment: EnvironmentId, recovery: &[Recipient]) -> Result<(Self, Vec<u8>), WrapError> {
         let mut made = Self { environment, secret: [0; SECRET] };
         getrandom::fill(&mut made.secret).map_err(|_| NoRandomness)?;
-        made.rewrap(masters, recovery)
+        let wrapped = made.rewrap(masters, recovery)?;
+        Ok((made, wrapped))
     }
 
     /// Opens a wrapped secret; also says to which master it was wrapped. If that is not the current one, a rewrap is due.
@@ -54,16 +57,54 @@ impl EnvironmentSecret {
     /// The keyed digest of a document, for the digest of the request that brings it: kept nowhere by itself.
     #[must_use]
     pub fn content_digest(&self, document: &[u8]) -> KeyedDigest {
+        KeyedDigest(self.mac("leasehold/v1/content-digest", [document]).finalize().into_bytes().into())
+    }
+
+    /// Vouches for recovery recipients, which came with this version of the identity.
+    #[must_use]
+    pub fn vouch_for_recovery(&self, identity: u32, recovery: &[String]) -> [u8; 32] {
+        self.recovery_mac(identity, recovery).finalize().into_bytes().into()
+    }
+
+    /// Vouches for the environment's rules.
+    #[must_use]
+    pub fn vouch_for_rules(&self, rules: &SealRules) -> [u8; 32] {
+        self.rules_mac(rules).finalize().into_bytes().into()
+    }
+
+    /// Whether what is in this keyring was vouched for.
+    #[must_use]
+    pub fn vouches_for(&self, keyring: &Keyring) -> bool {
+        let identity = keyring.active().map_or(0, |active| active.version);
+        let recovery = self.recovery_mac(identity, &keyring.recovery).verify_slice(&keyring.vouched.recovery);
+        recovery.and_then(|()| self.rules_mac(&keyring.rules).verify_slice(&keyring.vouched.rules)).is_ok()
+    }
+
+    fn recovery_mac(&self, identity: u32, recovery: &[String]) -> Hmac<Sha256> {
+        let identity = identity.to_be_bytes();
+        self.mac("leasehold/v1/recovery-recipients", std::iter::once(&identity[..]).chain(recovery.iter().map(String::as_bytes)))
+    }
+
+    fn rules_mac(&self, rules: &SealRules) -> Hmac<Sha256> {
+        let revision = rules.revision().to_be_bytes();
+        let lines: Vec<_> = rules.rules().iter().map(ToString::to_string).collect();
+        self.mac("leasehold/v1/seal-rules", std::iter::once(&revision[..]).chain(lines.iter().map(String::as_bytes)))
+    }
+
+    /// Over parts of which each says how long it is.
+    fn mac<'p>(&self, purpose: &str, parts: impl IntoIterator<Item = &'p [u8]>) -> Hmac<Sha256> {
         let mut key = Zeroizing::new([0; 32]);
         scrubbed(|| {
             Hkdf::<Sha256>::new(Some(&self.environment.0), &self.secret)
-                .expand(b"leasehold/v1/content-digest", key.as_mut())
+                .expand(purpose.as_bytes(), key.as_mut())
                 .expect("32 bytes are within HKDF's limit");
         });
         let mut mac = Hmac::<Sha256>::new_from_slice(key.as_ref()).expect("HMAC takes keys of any length");
-        mac.update(&(document.len() as u64).to_be_bytes());
-        mac.update(document);
-        KeyedDigest(mac.finalize().into_bytes().into())
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac
     }
 
     pub(super) fn unverified(
@@ -91,7 +132,8 @@ mod tests {
     fn digests_depend_on_the_secret_and_survive_a_rewrap() {
         let (master, other) = (Masters::ephemeral(), Masters::ephemeral());
         let id = EnvironmentId([1; 16]);
-        let make = || EnvironmentSecret::open(&master, id, &EnvironmentSecret::create(&master, id, &[]).unwrap()).ok().unwrap().0;
+        let make =
+            || EnvironmentSecret::open(&master, id, &EnvironmentSecret::create(&master, id, &[]).unwrap().1).ok().unwrap().0;
         let (one, another) = (make(), make());
         assert_ne!(one.content_digest(b"x"), another.content_digest(b"x"), "two secrets, two digests");
         let moved = EnvironmentSecret::open(&other, id, &one.rewrap(&other, &[]).unwrap()).ok().unwrap().0;

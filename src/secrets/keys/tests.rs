@@ -27,7 +27,7 @@ assert_stays_secret!(
 );
 
 fn create(masters: &Masters, environment: EnvironmentId, recovery: &[Recipient]) -> Result<Vec<u8>, WrapError> {
-    EnvironmentSecret::create(masters, environment, recovery)
+    EnvironmentSecret::create(masters, environment, recovery).map(|(_, wrapped)| wrapped)
 }
 
 fn open(masters: &Masters, environment: EnvironmentId, wrapped: &[u8]) -> Result<EnvironmentSecret, UnwrapError> {

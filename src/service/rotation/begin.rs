@@ -159,6 +159,7 @@ fn new_identity(masters: &Masters, ring: &Arc<Ring>, recovery: &[Recipient]) -> 
     let under = |wrapped| UnderMaster { master: masters.recipient().to_string(), wrapped: Wrapped(wrapped) };
     let (identity, wrapped) =
         EnvironmentIdentity::create(masters, ring.environment.id, IdentityVersion(version.into()), recovery)?;
+    let recipients: Vec<_> = recovery.iter().map(ToString::to_string).collect();
     Ok(KeyAct::BeginRewrap {
         revision: ring.keyring.revision,
         identity: IdentityRecord {
@@ -171,6 +172,7 @@ fn new_identity(masters: &Masters, ring: &Arc<Ring>, recovery: &[Recipient]) -> 
         },
         secret: under(ring.secret.rewrap(masters, recovery)?),
         signer: under(ring.signer.rewrap(masters, recovery)?),
-        recovery: recovery.iter().map(ToString::to_string).collect(),
+        vouched: ring.secret.vouch_for_recovery(version, &recipients),
+        recovery: recipients,
     })
 }

@@ -83,7 +83,7 @@ pub(super) fn environment(db: &Connection) {
     let (forger, to) = (Masters::ephemeral(), [real.parse().unwrap_or_else(|error| panic!("{error}"))]);
     let (identity, wrapped) = EnvironmentIdentity::create(&forger, id, leasehold::domain::ids::IdentityVersion(1), &to).unwrap();
     let (signer, signing) = SigningKey::create(&forger, id, &to).unwrap();
-    let secret = EnvironmentSecret::create(&forger, id, &to).unwrap();
+    let secret = EnvironmentSecret::create(&forger, id, &to).unwrap().1;
     let text = |wrapped: Vec<u8>| STANDARD_NO_PAD.encode(wrapped);
     let sql = "UPDATE keyring SET meta = json_set(meta, '$.secret.wrapped', ?1, '$.signer[0]', ?2, '$.signer[1].wrapped', ?3,
         '$.identities[0].recipient', ?4, '$.identities[0].key.wrapped', ?5) WHERE environment = 'dev'";

@@ -6,7 +6,7 @@ use leasehold::domain::format::{Format, TerraformHeader};
 use leasehold::domain::ids::{BodyId, DataKeyId, KeyedDigest, StateId, Version};
 use leasehold::domain::rules::SealRules;
 use leasehold::domain::sealing::{
-    DataKeyRecord, Ground, IdentityRecord, KeyStatus, Keyring, Ordinals, SealMeta, UnderMaster, Wrapped,
+    DataKeyRecord, Ground, IdentityRecord, KeyStatus, Keyring, Ordinals, SealMeta, UnderMaster, Vouched, Wrapped,
 };
 use leasehold::domain::time::WallTime;
 use leasehold::store::{Query, Rows, Store};
@@ -23,6 +23,7 @@ pub(super) fn keyring() -> Keyring {
         identities: vec![IdentityRecord { version: 1, status: KeyStatus::Active, recipient, key: Some(under()), created }],
         recovery: Vec::new(),
         rules: SealRules::default(),
+        vouched: Vouched::default(),
         job: None,
         verified: None,
     }

@@ -117,14 +117,14 @@ on_every_engine! {
         rig.submit(environment("dev", EnvironmentAct::Unfreeze)).unwrap();
         let keys = |act: KeyAct| rig.submit(environment("dev", EnvironmentAct::Keys(Box::new(act)))).unwrap();
         let ring = keyring();
-        keys(KeyAct::Rules { revision: 0, rules: Vec::new() });
+        keys(KeyAct::Rules { revision: 0, rules: Vec::new(), vouched: [0; 32] });
         let revision = |rig: &Rig<E>| match rig.select(Query::Keyring("dev".parse().unwrap())) {
             Rows::Keyrings(rings) => rings[0].1.revision,
             other => panic!("{other:?}"),
         };
         let (secret, signer) = (ring.secret.clone(), ring.signer.1.clone());
         keys(KeyAct::Master { revision: revision(&rig), secret: secret.clone(), signer: signer.clone(), identities: Vec::new() });
-        let begin = KeyAct::BeginRewrap { revision: revision(&rig), identity: identity(2), secret, signer, recovery: Vec::new() };
+        let begin = KeyAct::BeginRewrap { revision: revision(&rig), identity: identity(2), secret, signer, recovery: Vec::new(), vouched: [0; 32] };
         let job = fresh();
         let begin = environment("dev", EnvironmentAct::Keys(Box::new(begin)));
         rig.submit(with_request(begin, job, 1)).unwrap();

@@ -133,7 +133,14 @@ fn under(what: &str) -> UnderMaster {
 
 fn begin_rewrap(revision: u64, version: u32) -> KeyAct {
     let recovery = vec!["age1recovery".to_owned()];
-    KeyAct::BeginRewrap { revision, identity: identity(version), secret: under("s2"), signer: under("g2"), recovery }
+    KeyAct::BeginRewrap {
+        revision,
+        identity: identity(version),
+        secret: under("s2"),
+        signer: under("g2"),
+        recovery,
+        vouched: [2; 32],
+    }
 }
 
 fn rewrapped(key: &DataKeyRecord, identity: u32) -> Command {
@@ -523,11 +530,13 @@ fn destroyed_wraps_are_found_in_the_files_before_and_not_after() {
     let (identity, key) = (noise(1), noise(102));
     let rotate = |version: u32, wrapped: Vec<u8>, id: [u8; 16]| {
         let (_, keys) = keyring(&rig);
-        let KeyAct::BeginRewrap { identity, recovery, secret, signer, revision } = begin_rewrap(keys.revision, version) else {
+        let KeyAct::BeginRewrap { identity, recovery, secret, signer, revision, vouched } = begin_rewrap(keys.revision, version)
+        else {
             unreachable!("it is one")
         };
         let key = Some(UnderMaster { wrapped: Wrapped(wrapped), ..identity.key.clone().unwrap() });
-        let begin = KeyAct::BeginRewrap { identity: IdentityRecord { key, ..identity }, recovery, secret, signer, revision };
+        let begin =
+            KeyAct::BeginRewrap { identity: IdentityRecord { key, ..identity }, recovery, secret, signer, revision, vouched };
         done(&rig, with_request(act(begin), id, 1));
         for record in data_keys(&rig, WhichKeys::All) {
             let keys = vec![DataKeyRecord { identity: version, wrapped: Wrapped(noise(100 + u64::from(version))), ..record }];
