@@ -1,4 +1,4 @@
-//! States of about 2 MB with 200 secrets, as the generator prints them that our peers are measured with. Every marked secret is the password of its
+//! States of about 1 MB with 200 secrets, as the generator prints them that our peers are measured with. Every marked secret is the password of its
 //! resource; some stand a second time in a connection URL or in a script, where nothing marks them.
 
 use std::path::Path;
@@ -78,7 +78,7 @@ fn course(size: usize, secrets: usize, pem: bool) {
 
 #[test]
 fn no_secret_of_a_generated_state_is_kept_or_told() {
-    course(2_000_000, 200, false);
+    course(1_000_000, 200, false);
 }
 
 #[test]

@@ -89,10 +89,10 @@ fn pump(from: &TcpStream, to: &TcpStream, dead: &Arc<AtomicBool>) {
 /// Cuts that begin at any point between two renewals, each 0.28 of the ttl long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cut_shorter_than_three_tenths_of_the_ttl_goes_unnoticed() {
-    const TTL: Duration = Duration::from_secs(12);
+    const TTL: Duration = Duration::from_secs(8);
     let server = Server::start(TIGHT);
     let relay = Relay::start(&server);
-    let flags = ["--ttl", "12s"];
+    let flags = ["--ttl", "8s"];
     let held = Held::start_with(&server, &flags, |command| _ = command.env("LEASEHOLD_SERVER", &relay.address));
     let mut serial = 0;
     for n in 0..4 {
@@ -119,19 +119,19 @@ async fn cut_shorter_than_three_tenths_of_the_ttl_goes_unnoticed() {
 /// The connection dies without a word, as when a router forgets it: nobody waits for it longer than the lease lives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connection_that_dies_silently_is_noticed_in_time() {
-    const TTL: Duration = Duration::from_secs(12);
+    const TTL: Duration = Duration::from_secs(8);
     let server = Server::start(TIGHT);
     let relay = Relay::start(&server);
-    let held = Held::start_with(&server, &["--ttl", "12s"], |command| _ = command.env("LEASEHOLD_SERVER", &relay.address));
+    let held = Held::start_with(&server, &["--ttl", "8s"], |command| _ = command.env("LEASEHOLD_SERVER", &relay.address));
     let left = || async { server.client().lock(STATE).await.unwrap().holders.first().map(|holder| holder.remaining_ms) };
     for n in 0..2 {
-        until("the lease was just renewed", async || left().await.expect("it is held") > 11_800).await;
+        until("the lease was just renewed", async || left().await.expect("it is held") > 7_850).await;
         // Just before the next renewal, and just after it.
         tokio::time::sleep(TTL.mul_f64(0.29 + 0.05 * f64::from(n))).await;
         relay.cut(Trouble::Silent);
         tokio::time::sleep(TTL.mul_f64(0.28)).await;
         relay.heal();
-        until("the lease is renewed", async || left().await.expect("it is held") > 9_600).await;
+        until("the lease is renewed", async || left().await.expect("it is held") > 6_400).await;
     }
     let ended = held.kill();
     assert_eq!(ended.err, "", "nothing was said: {}", ended.out);
