@@ -67,7 +67,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn start(flags: Flags) -> Result<u8, Failure> {
     let environ = Environ::read();
-    let default = if matches!(flags.command, Command::Serve(_)) { "info" } else { "warn" };
+    // Of HTTP/2 each connection that floods would leave a line: the server counts them.
+    let default = if matches!(flags.command, Command::Serve(_)) { "info,h2=error" } else { "warn" };
     log_to_stderr(environ.log.as_deref(), default)?;
     if let Command::Completions { shell } = flags.command {
         clap_complete::generate(shell, &mut Flags::command(), "leasehold", &mut io::stdout().lock());

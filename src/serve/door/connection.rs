@@ -141,7 +141,7 @@ impl Connections {
                     Ok(()) => End::Closed,
                     Err(error) => {
                         tracing::debug!(%addr, %error, "connection failed");
-                        if allowance.is_overdrawn() { End::Flooded } else { End::Failed }
+                        if allowance.is_overdrawn() || had_enough(&*error) { End::Flooded } else { End::Failed }
                     }
                 },
                 () = &mut deadline, if timing => {
@@ -167,6 +167,15 @@ impl Connections {
             }
         }
     }
+}
+
+/// Whether HTTP/2 itself has ended it because of what the peer sent in vain: calls that were given up before anybody saw them, above all.
+fn had_enough(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        let reason = cause.downcast_ref::<h2::Error>().filter(|error| !error.is_remote()).and_then(h2::Error::reason);
+        reason == Some(h2::Reason::ENHANCE_YOUR_CALM)
+    })
 }
 
 /// To any request on a connection whose certificate has run out; gRPC clients take the status for `Unauthenticated`.
