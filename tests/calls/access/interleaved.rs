@@ -14,10 +14,10 @@ use leasehold::service::acquire::Request;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
-use super::holding::{At, Hold, Holding};
 use super::revocation::stranger;
 use super::turned::Turned;
 use super::wire::{make_token, revoke, scope};
+use crate::support::holding::{At, Hold, Holding};
 use crate::support::{Api, Http, acquire, id, refused};
 
 /// What asks for a lease.

@@ -10,9 +10,9 @@ use leasehold::service::{Caller, Error};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::holding::{At, Hold};
 use super::turned::Turned;
 use super::wire::{bearer, grant, make_token, revoke_grant, scope};
+use crate::support::holding::{At, Hold};
 use crate::support::{id, on_each_engine, refused};
 
 #[tokio::test]

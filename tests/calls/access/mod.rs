@@ -2,7 +2,6 @@
 
 mod gate;
 mod grants;
-mod holding;
 mod interleaved;
 mod lost;
 mod matrix;

@@ -21,8 +21,8 @@ use leasehold::store::clock::ManualSource;
 use leasehold::store::memory::Memory;
 use tonic::transport::Endpoint;
 
-use super::holding::Holding;
 use crate::support::Api;
+use crate::support::holding::Holding;
 
 pub(crate) struct Turned {
     /// With the first token.

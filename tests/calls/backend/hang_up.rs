@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use leasehold::domain::command::{Act, Command, LockAct};
 use leasehold::domain::decision::Reply;
-use leasehold::domain::event::Recorded;
-use leasehold::domain::ids::{BodyId, DataKeyId, HistoryId, RequestId, Revision};
+use leasehold::domain::ids::{HistoryId, RequestId};
 use leasehold::domain::names::StateName;
-use leasehold::domain::refusal::Refusal;
 use leasehold::domain::settings::{Limits, SettingsChange};
 use leasehold::secrets::master::MasterSource;
 use leasehold::secrets::operational::ServerKey;
@@ -17,10 +15,10 @@ use leasehold::service::tools::{Ask, Lease, Locked};
 use leasehold::service::{Bounds, Caller, Service};
 use leasehold::store::clock::SystemSource;
 use leasehold::store::memory::Memory;
-use leasehold::store::{Head, Later, Query, Rows, Store};
-use tokio::sync::{Semaphore, watch};
+use leasehold::store::{Query, Rows, Store};
 
 use super::{apply, at, holders, lock, unlock};
+use crate::support::holding::{At, Holding};
 use crate::support::{Running, StoreKind, on_each_engine};
 
 #[tokio::test]
@@ -65,13 +63,14 @@ async fn lock_that_is_sent_again_after_a_reset_is_the_clients() {
 #[tokio::test]
 async fn grant_that_is_decided_after_its_client_hung_up_is_taken_back() {
     let world = World::new().await;
+    let stopped = world.store.hold(At::End, |command| matches!(command.act, Act::Lock(_, LockAct::Acquire(_))));
     let mut asking = Box::pin(world.ask("gone"));
     let held = tokio::select! {
         _ = &mut asking => panic!("answered while the answer was stopped"),
         held = world.is_held(true) => held,
     };
     drop(asking);
-    world.answers().await;
+    stopped.go();
     world.is_held(false).await;
     // No lock delay, another token, and the same id is welcome.
     let again = world.ask("gone").await;
@@ -83,7 +82,6 @@ async fn grant_that_is_decided_after_its_client_hung_up_is_taken_back() {
 #[tokio::test]
 async fn grant_is_taken_back_only_if_none_of_its_answers_was_taken() {
     let world = World::new().await;
-    world.answers().await;
     for (order, told) in [([0, 1], true), ([1, 0], true), ([0, 1], false), ([1, 0], false)] {
         // The same request came twice, and both are answered.
         let mut answers = [Some(world.ask("mine").await), Some(world.ask("mine").await)];
@@ -117,14 +115,14 @@ async fn queued(server: &Running, count: u32) {
 /// The service over a store whose answers can be stopped after the commit.
 struct World {
     service: Arc<Service>,
-    store: Arc<Late>,
+    store: Arc<Holding>,
     _folder: tempfile::TempDir,
 }
 
 impl World {
     async fn new() -> Self {
         let memory = Memory::new(Arc::new(SystemSource::default()), Limits::default(), HistoryId([7; 16]));
-        let store = Arc::new(Late { memory, gate: Semaphore::new(0) });
+        let store = Holding::new(Arc::new(memory));
         let folder = tempfile::tempdir().unwrap();
         let source = MasterSource::File(folder.path().join("master.key"));
         let masters = source.load_or_create(true, None).unwrap_or_else(|error| panic!("{error}"));
@@ -144,11 +142,6 @@ impl World {
             Locked::Held(lease) => lease,
             _ => panic!("not held"),
         }
-    }
-
-    /// Lets answers through from now on.
-    async fn answers(&self) {
-        self.store.gate.add_permits(1);
     }
 
     async fn release(&self, token: leasehold::domain::ids::Token) {
@@ -188,55 +181,4 @@ fn caller() -> Caller {
 
 fn state() -> StateName {
     "dev/app".parse().unwrap()
-}
-
-/// Commits, and answers acquires when it may.
-struct Late {
-    memory: Memory,
-    gate: Semaphore,
-}
-
-impl Store for Late {
-    fn submit(&self, command: Command) -> Later<'_, Result<Reply, Refusal>> {
-        let stopped = matches!(command.act, Act::Lock(_, LockAct::Acquire(_)));
-        Box::pin(async move {
-            let answer = self.memory.submit(command).await;
-            if stopped {
-                drop(self.gate.acquire().await);
-            }
-            answer
-        })
-    }
-
-    fn select(&self, query: Query) -> Later<'_, Rows> {
-        self.memory.select(query)
-    }
-
-    fn stage(&self, body: BodyId, key: DataKeyId, n: u32, bytes: Vec<u8>) -> Later<'_, ()> {
-        self.memory.stage(body, key, n, bytes)
-    }
-
-    fn chunk(&self, body: BodyId, n: u32) -> Later<'_, Option<Vec<u8>>> {
-        self.memory.chunk(body, n)
-    }
-
-    fn events(&self, after: Revision, limit: usize) -> Later<'_, Vec<Recorded>> {
-        self.memory.events(after, limit)
-    }
-
-    fn head(&self) -> watch::Receiver<Head> {
-        self.memory.head()
-    }
-
-    fn limits(&self) -> &Limits {
-        self.memory.limits()
-    }
-
-    fn erase(&self, needles: Vec<Vec<u8>>) -> Later<'_, bool> {
-        self.memory.erase(needles)
-    }
-
-    fn close(&self) -> Later<'_, ()> {
-        self.memory.close()
-    }
 }

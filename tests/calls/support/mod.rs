@@ -1,6 +1,7 @@
 //! A server in this process, and a caller on the wire who may send what no well-behaved client would.
 
 mod api;
+pub(crate) mod holding;
 mod http;
 pub(crate) mod page;
 mod refusal;

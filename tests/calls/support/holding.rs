@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 /// Where a command is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub(crate) enum At {
     /// Nothing has happened yet.
     Begin,
     /// It is committed, and nobody knows.
@@ -28,36 +28,36 @@ struct Held {
 }
 
 /// The next command of a kind, as the test sees it.
-pub(super) struct Hold {
+pub(crate) struct Hold {
     reached: oneshot::Receiver<()>,
     on: oneshot::Sender<()>,
 }
 
 impl Hold {
     /// The command is there.
-    pub(super) async fn reached(&mut self) {
+    pub(crate) async fn reached(&mut self) {
         (&mut self.reached).await.expect("the command comes");
     }
 
     /// It may go on.
-    pub(super) fn go(self) {
+    pub(crate) fn go(self) {
         // Whoever sent it may have given it up.
         let _ = self.on.send(());
     }
 }
 
-pub(super) struct Holding {
+pub(crate) struct Holding {
     inner: Arc<dyn Store>,
     held: Mutex<Option<Held>>,
 }
 
 impl Holding {
-    pub(super) fn new(inner: Arc<dyn Store>) -> Arc<Self> {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Arc<Self> {
         Arc::new(Self { inner, held: Mutex::default() })
     }
 
     /// Holds the next command of this kind.
-    pub(super) fn hold(&self, at: At, which: fn(&Command) -> bool) -> Hold {
+    pub(crate) fn hold(&self, at: At, which: fn(&Command) -> bool) -> Hold {
         let (tell, reached) = oneshot::channel();
         let (go, on) = oneshot::channel();
         *self.held.lock().unwrap() = Some(Held { at, which, reached: tell, on });
