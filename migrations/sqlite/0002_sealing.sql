@@ -8,7 +8,8 @@ ALTER TABLE environment DROP COLUMN wrapped_secret;
 -- Everything of an environment that is wrapped to the master key.
 CREATE TABLE keyring (
     environment TEXT PRIMARY KEY,
-    meta TEXT NOT NULL
+    meta TEXT NOT NULL,
+    digest BLOB NOT NULL              -- of the row
 ) STRICT, WITHOUT ROWID;
 
 -- The keys of states, wrapped to an identity of their environment.
@@ -20,7 +21,8 @@ CREATE TABLE data_key (
     identity INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
     status TEXT NOT NULL,
-    wrapped BLOB NOT NULL
+    wrapped BLOB NOT NULL,
+    digest BLOB NOT NULL              -- of what never changes in the row
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX data_key_by_name ON data_key (name);
 CREATE INDEX data_key_by_environment ON data_key (environment, id, identity, epoch, status);

@@ -101,6 +101,10 @@ pub enum KeyAct {
     BeginReencrypt {
         /// How many documents there were a moment ago, for people.
         total: u64,
+        /// The epoch of the new keys: the next one.
+        epoch: u32,
+        /// The MAC over it.
+        vouched: [u8; 32],
     },
     /// Data keys, wrapped to the active identity.
     Rewrapped {
@@ -155,7 +159,12 @@ pub enum KeyAct {
     /// Drops the wraps of all retired keys.
     Destroy,
     /// Everything was opened.
-    Verified(Verified),
+    Verified {
+        /// When, and with what result.
+        verified: Verified,
+        /// The MAC over it.
+        vouched: [u8; 32],
+    },
 }
 
 /// A document sealed again: it takes the place of `old`, if that is still there.

@@ -32,6 +32,11 @@ pub struct Environment {
     pub key_epoch: u32,
 }
 
+impl Environment {
+    /// The epoch of the data keys of a new environment.
+    pub const FIRST_EPOCH: u32 = 1;
+}
+
 /// Decides the acts on environments.
 pub(super) fn decide(work: &mut Work<'_>, name: &EnvironmentName, act: EnvironmentAct) -> Result<Reply, Refusal> {
     if let EnvironmentAct::Create { id, settings, mut keyring } = act {
@@ -39,8 +44,9 @@ pub(super) fn decide(work: &mut Work<'_>, name: &EnvironmentName, act: Environme
             return Err(Refusal::EnvironmentExists(name.clone()));
         }
         let settings = settings.apply(&Settings::default_within(work.ctx.limits), work.ctx.limits)?;
+        const FIRST: u32 = Environment::FIRST_EPOCH;
         let environment =
-            Environment { id, name: name.clone(), settings, frozen: None, created: work.ctx.wall, identity: 1, key_epoch: 1 };
+            Environment { id, name: name.clone(), settings, frozen: None, created: work.ctx.wall, identity: 1, key_epoch: FIRST };
         keyring.identities.iter_mut().for_each(|identity| identity.created = work.ctx.wall);
         work.changes.push(Change::PutKeyring(keyring));
         return Ok(put(work, environment, EventKind::EnvironmentCreated, String::new()));

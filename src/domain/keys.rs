@@ -7,7 +7,7 @@ use super::environment::Environment;
 use super::event::{Event, EventKind};
 use super::ids::{DataKeyId, RequestId};
 use super::refusal::Refusal;
-use super::sealing::{Ground, IdentityRecord, Job, JobKind, KeyStatus, Keyring, UnderMaster, Verified, Vouched};
+use super::sealing::{Ground, IdentityRecord, Job, JobKind, KeyStatus, Keyring, UnderMaster, Vouched};
 
 /// Decides an act on the keys of an environment that is there.
 pub(super) fn decide(work: &mut Work<'_>, environment: Environment, act: KeyAct) -> Result<Reply, Refusal> {
@@ -19,7 +19,15 @@ pub(super) fn decide(work: &mut Work<'_>, environment: Environment, act: KeyAct)
             let next = Keyring { secret, signer: (keyring.signer.0.clone(), signer), recovery, vouched, ..keyring };
             begin_rewrap(work, environment, next, identity)
         }
-        KeyAct::BeginReencrypt { total } => begin_reencrypt(work, environment, keyring, total),
+        KeyAct::BeginReencrypt { total, epoch, vouched } => {
+            idle(&keyring)?;
+            if epoch != environment.key_epoch + 1 {
+                return Err(Refusal::KeysMoved);
+            }
+            let vouched = Vouched { epoch: vouched, ..keyring.vouched };
+            let (environment, keyring) = (Environment { key_epoch: epoch, ..environment }, Keyring { vouched, ..keyring });
+            Ok(begin(work, environment, keyring, JobKind::Reencrypt, total))
+        }
         KeyAct::Rewrapped { job, mut keys } => {
             running(&keyring, job, JobKind::Rewrap)?;
             let all = keys.len() as u64;
@@ -87,9 +95,9 @@ pub(super) fn decide(work: &mut Work<'_>, environment: Environment, act: KeyAct)
             Ok(put(work, Keyring { rules, vouched, ..keyring }, "other rules on what is sealed"))
         }
         KeyAct::Destroy => destroy(work, keyring),
-        KeyAct::Verified(verified) => {
-            let verified = Some(Verified { finished: work.ctx.wall, ..verified });
-            Ok(put(work, Keyring { verified, ..keyring }, ""))
+        KeyAct::Verified { verified, vouched } => {
+            let vouched = Vouched { verified: vouched, ..keyring.vouched };
+            Ok(put(work, Keyring { verified: Some(verified), vouched, ..keyring }, ""))
         }
     }
 }
@@ -111,12 +119,6 @@ fn begin_rewrap(
     environment.identity = identity.version;
     keyring.identities.push(IdentityRecord { status: KeyStatus::Active, created: work.ctx.wall, ..identity });
     Ok(begin(work, environment, keyring, JobKind::Rewrap, work.snapshot.left.keys))
-}
-
-fn begin_reencrypt(work: &mut Work<'_>, mut environment: Environment, keyring: Keyring, total: u64) -> Result<Reply, Refusal> {
-    idle(&keyring)?;
-    environment.key_epoch += 1;
-    Ok(begin(work, environment, keyring, JobKind::Reencrypt, total))
 }
 
 fn begin(work: &mut Work<'_>, environment: Environment, keyring: Keyring, kind: JobKind, total: u64) -> Reply {

@@ -92,7 +92,7 @@ pub struct Keyring {
     pub recovery: Vec<String>,
     /// Rules on what is sealed.
     pub rules: SealRules,
-    /// What shows that the recovery recipients and the rules are those that somebody with the right to it has set.
+    /// What shows that the recovery recipients, the rules, the epoch and the last outcome are those that the server has set.
     pub vouched: Vouched,
     /// The rotation under way.
     pub job: Option<Job>,
@@ -133,6 +133,10 @@ pub struct Vouched {
     pub recovery: [u8; 32],
     /// Over the rules and their revision.
     pub rules: [u8; 32],
+    /// Over the epoch of the environment's data keys: a lower one would have new things sealed under keys that were given up.
+    pub epoch: [u8; 32],
+    /// Over the outcome of opening everything, or that there is none.
+    pub verified: [u8; 32],
 }
 
 /// The outcome of opening everything.

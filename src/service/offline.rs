@@ -146,8 +146,8 @@ impl<'d> Archive<'d> {
         let record = self.database.data_key(id).map_err(|_| OpenError)?;
         let identity = environment.identities.iter().find(|(version, _)| *version == record.identity).ok_or(OpenError)?;
         let key = match self.opener {
-            Opener::Master(_) => data_key::open(&identity.1, record.state, id, &record.wrapped.0),
-            Opener::Recovery(own) => recovery::data_key(own, &identity.1, record.state, id, &record.wrapped.0),
+            Opener::Master(_) => data_key::open(&identity.1, &record),
+            Opener::Recovery(own) => recovery::data_key(own, &identity.1, &record),
         };
         let keys = Arc::new(SealingKeys::derive(&key.map_err(|_| OpenError)?));
         if known.len() >= KEYS {

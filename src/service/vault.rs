@@ -158,25 +158,31 @@ impl Ring {
     /// Opens everything of a keyring that is not destroyed, and sees whether what stands in it in the clear was vouched for.
     pub(super) fn open(masters: &Masters, environment: Environment, keyring: Keyring) -> Result<Self, UnwrapError> {
         let id = environment.id;
+        let named = |key: &UnderMaster, by: &Recipient| {
+            if by.to_string() == key.master { Ok(()) } else { Err(UnwrapError) }
+        };
         let mut identities = Vec::new();
         for record in &keyring.identities {
             if let Some(key) = &record.key {
                 let version = IdentityVersion(record.version.into());
-                let (identity, _) = EnvironmentIdentity::open(masters, id, version, &key.wrapped.0)?;
+                let (identity, by) = EnvironmentIdentity::open(masters, id, version, &key.wrapped.0)?;
+                named(key, &by)?;
                 if identity.recipient().to_string() != record.recipient {
                     return Err(UnwrapError);
                 }
                 identities.push((record.version, identity));
             }
         }
-        let (secret, _) = EnvironmentSecret::open(masters, id, &keyring.secret.wrapped.0)?;
-        let (signer, _) = SigningKey::open(masters, id, &keyring.signer.1.wrapped.0)?;
+        let (secret, by) = EnvironmentSecret::open(masters, id, &keyring.secret.wrapped.0)?;
+        named(&keyring.secret, &by)?;
+        let (signer, by) = SigningKey::open(masters, id, &keyring.signer.1.wrapped.0)?;
+        named(&keyring.signer.1, &by)?;
         if signer.verifying_key().to_string() != keyring.signer.0 {
             return Err(UnwrapError);
         }
-        // Whoever can write to the database alone would be wrapped to from now on, or would have secrets left in the clear.
-        if !secret.vouches_for(&keyring) {
-            tracing::error!(environment = %environment.name, "recovery recipients or rules in the database are not those that were set: somebody else has written to it");
+        // Whoever can write to the database alone would be wrapped to from now on, or would have secrets left in the clear or under old keys.
+        if !secret.vouches_for(&keyring, environment.key_epoch) || !in_order(&environment, &keyring) {
+            tracing::error!(environment = %environment.name, "what the database says of keys, recipients or rules is not what was set: somebody else has written to it");
             return Err(UnwrapError);
         }
         Ok(Self { environment, keyring, secret, signer, identities })
@@ -190,7 +196,12 @@ impl Ring {
         let (secret, wrapped_secret) = EnvironmentSecret::create(masters, id, recovery)?;
         let recovery: Vec<_> = recovery.iter().map(ToString::to_string).collect();
         let rules = crate::domain::rules::SealRules::default();
-        let vouched = Vouched { recovery: secret.vouch_for_recovery(1, &recovery), rules: secret.vouch_for_rules(&rules) };
+        let vouched = Vouched {
+            recovery: secret.vouch_for_recovery(1, &recovery),
+            rules: secret.vouch_for_rules(&rules),
+            epoch: secret.vouch_for_epoch(Environment::FIRST_EPOCH),
+            verified: secret.vouch_for_verified(None),
+        };
         Ok(Keyring {
             revision: 0,
             secret: under(wrapped_secret),
@@ -229,7 +240,7 @@ impl Ring {
     /// A data key, with the identity that it is wrapped to.
     pub(super) fn open_data_key(&self, record: &DataKeyRecord) -> Result<DataKey, UnwrapError> {
         let identity = self.identity(record.identity).ok_or(UnwrapError)?;
-        data_key::open(identity, record.state, record.id, &record.wrapped.0)
+        data_key::open(identity, record)
     }
 
     /// The identity that new data keys are wrapped to.
@@ -248,6 +259,18 @@ impl Ring {
     pub(super) fn rules(&self) -> (u32, u64) {
         (find::REVISION, self.keyring.rules.revision())
     }
+}
+
+/// Whether the lives of the identities are such as rotations leave them: the newest is active and the environment's, no other is, and the
+/// destroyed have no key.
+fn in_order(environment: &Environment, keyring: &Keyring) -> bool {
+    let newest = keyring.identities.last().map(|identity| identity.version);
+    let fits = |identity: &IdentityRecord| {
+        let destroyed = identity.status == KeyStatus::Destroyed;
+        let active = identity.status == KeyStatus::Active;
+        identity.key.is_none() == destroyed && active == (Some(identity.version) == newest)
+    };
+    newest == Some(environment.identity) && keyring.identities.iter().all(fits)
 }
 
 impl Service {
@@ -347,8 +370,8 @@ impl Service {
     pub(super) fn new_data_key(&self, ring: &Ring, state: StateId) -> Result<(Arc<SealingKeys>, DataKeyRecord), Error> {
         let failed = |error: &dyn std::error::Error| Error::internal(&error.to_string());
         let key = DataKey::generate(DataKeyId(random::ordered())).map_err(|error| failed(&error))?;
-        let wrapped = data_key::wrap(&key, ring.active()?, &ring.recovery()?, state).map_err(|error| failed(&error))?;
         let (identity, epoch) = (ring.environment.identity, ring.environment.key_epoch);
+        let wrapped = data_key::wrap(&key, ring.active()?, &ring.recovery()?, state, epoch).map_err(|error| failed(&error))?;
         let record = DataKeyRecord { id: key.id(), state, identity, epoch, status: KeyStatus::Active, wrapped: Wrapped(wrapped) };
         // Not kept at hand before it is stored: the write may be refused.
         Ok((Arc::new(SealingKeys::derive(&key)), record))

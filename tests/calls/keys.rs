@@ -5,7 +5,7 @@ mod ahead;
 use std::collections::BTreeMap;
 
 use leasehold::domain::ids::{DataKeyId, IdentityVersion, StateId};
-use leasehold::domain::sealing::Keyring;
+use leasehold::domain::sealing::{DataKeyRecord, KeyStatus, Keyring, Wrapped};
 use leasehold::pb::v1 as pb;
 use leasehold::secrets::keys::{EnvironmentIdentity, EnvironmentSecret, data_key};
 use leasehold::secrets::master::Masters;
@@ -164,7 +164,7 @@ async fn everything(api: &Api) -> BTreeMap<(String, String), Vec<u8>> {
 struct Stored {
     environment: leasehold::domain::ids::EnvironmentId,
     keyring: Keyring,
-    data_keys: Vec<(DataKeyId, StateId, Vec<u8>)>,
+    data_keys: Vec<DataKeyRecord>,
 }
 
 fn stored(server: &Running) -> Stored {
@@ -174,8 +174,12 @@ fn stored(server: &Running) -> Stored {
     let environment: leasehold::domain::environment::Environment =
         serde_json::from_str(&one("SELECT meta FROM environment WHERE name = 'dev'")).unwrap();
     let keyring = serde_json::from_str(&one("SELECT meta FROM keyring WHERE environment = 'dev'")).unwrap();
-    let mut all = connection.prepare("SELECT id, state, wrapped FROM data_key").unwrap();
-    let rows = all.query_map([], |row| Ok((DataKeyId(row.get(0)?), StateId(row.get(1)?), row.get(2)?))).unwrap();
+    let mut all = connection.prepare("SELECT id, state, identity, epoch, wrapped FROM data_key").unwrap();
+    let read = |row: &rusqlite::Row<'_>| {
+        let (id, state, wrapped) = (DataKeyId(row.get(0)?), StateId(row.get(1)?), Wrapped(row.get(4)?));
+        Ok(DataKeyRecord { id, state, identity: row.get(2)?, epoch: row.get(3)?, status: KeyStatus::Active, wrapped })
+    };
+    let rows = all.query_map([], read).unwrap();
     let data_keys = rows.map(Result::unwrap).collect();
     Stored { environment: environment.id, keyring, data_keys }
 }
@@ -190,7 +194,7 @@ impl Stored {
 
     /// How many of the stored data keys an identity opens.
     fn opened_by(&self, identity: &EnvironmentIdentity) -> usize {
-        self.data_keys.iter().filter(|(id, state, wrapped)| data_key::open(identity, *state, *id, wrapped).is_ok()).count()
+        self.data_keys.iter().filter(|record| data_key::open(identity, record).is_ok()).count()
     }
 }
 
@@ -259,8 +263,8 @@ async fn reencrypt_seals_everything_again_and_old_keys_can_be_destroyed() {
         if let Some(wraps) = wraps {
             let mut bytes = std::fs::read(server.data().join("leasehold.db")).unwrap();
             bytes.extend(std::fs::read(server.data().join("leasehold.db-wal")).unwrap_or_default());
-            for (id, _, wrapped) in wraps.iter().filter(|(id, ..)| old.contains(&id.to_string())) {
-                let found = bytes.windows(64).any(|window| window == &wrapped[100..164]);
+            for DataKeyRecord { id, wrapped, .. } in wraps.iter().filter(|key| old.contains(&key.id.to_string())) {
+                let found = bytes.windows(64).any(|window| window == &wrapped.0[100..164]);
                 assert!(!found, "the wrap of {id} is still there");
             }
         }

@@ -123,6 +123,24 @@ async fn flipped_bits_of_the_keyring_close_its_environment_only() {
             rows::json(db, "keyring", place, value, "environment = 'dev'")
         }));
     }
+    cases.push(case("an epoch that a reencrypt would pass over", APP, |db| {
+        rows::run(db, &format!("UPDATE data_key SET epoch = epoch + 1 WHERE {}", rows::key_of("dev", "app")));
+    }));
+    cases.push(case("an identity that a rewrap would pass over", APP, |db| {
+        rows::run(db, &format!("UPDATE data_key SET identity = identity + 1 WHERE {}", rows::key_of("dev", "app")));
+    }));
+    for (place, value) in [("$.key_epoch", "0"), ("$.key_epoch", "2"), ("$.identity", "0"), ("$.identity", "2")] {
+        cases.push(case(format!("{place} of the environment"), DEV, move |db| {
+            rows::json(db, "environment", place, value, "name = 'dev'")
+        }));
+    }
+    let verified = "{\"finished\": 1, \"documents\": 9, \"failures\": 0}";
+    for (place, value) in [("$.verified", verified), ("$.secret.master", "\"age1x\""), ("$.identities[0].status", "\"retired\"")]
+    {
+        cases.push(case(format!("{place} of the keyring"), DEV, move |db| {
+            rows::json(db, "keyring", place, value, "environment = 'dev'")
+        }));
+    }
     cases.push(case("half a keyring", DEV, |db| rows::cut(db, "keyring", "meta", "environment = 'dev'")));
     judge(&stored, cases).await;
 }

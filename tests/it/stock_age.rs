@@ -56,7 +56,7 @@ fn stock_age_walks_down_the_tree_of_keys() {
     let to: [Recipient; 1] = [recovery.recipient()];
     let (identity, wrapped_identity) = EnvironmentIdentity::create(&masters, ENVIRONMENT, IdentityVersion(3), &to).ok().unwrap();
     let data_key = DataKey::generate(DataKeyId([7; 16])).ok().unwrap();
-    let wrapped_key = keys::data_key::wrap(&data_key, &identity, &to, STATE).unwrap();
+    let wrapped_key = keys::data_key::wrap(&data_key, &identity, &to, STATE, 5).unwrap();
 
     let opened = fields(&decrypt(&age, &master_file, &wrapped_identity).unwrap());
     assert_eq!(
@@ -67,7 +67,8 @@ fn stock_age_walks_down_the_tree_of_keys() {
     let identity_file = folder.path().join("identity.key");
     std::fs::write(&identity_file, &opened[4]).unwrap();
 
-    let expected = [b"leasehold/v1/data-key".as_slice(), &ENVIRONMENT.0, &STATE.0, &data_key.id().0, data_key.expose()];
+    let epoch = 5_u32.to_be_bytes();
+    let expected = [b"leasehold/v1/data-key".as_slice(), &ENVIRONMENT.0, &STATE.0, &data_key.id().0, &epoch, data_key.expose()];
     for opener in [&identity_file, &recovery_file] {
         assert_eq!(fields(&decrypt(&age, opener, &wrapped_key).unwrap()), expected);
     }

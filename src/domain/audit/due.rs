@@ -89,7 +89,7 @@ fn key_act(command: &Command, act: &KeyAct, reply: &Reply) -> Option<Entry> {
             Some(Entry { detail, ..by(command, Deed::KeysRules, Verb::Admin) })
         }
         KeyAct::Destroy => keys(Deed::KeysDestroy),
-        KeyAct::Verified(verified) => {
+        KeyAct::Verified { verified, .. } => {
             let detail = format!("{} documents, {} do not open", verified.documents, verified.failures);
             Some(Entry { detail, ..by(command, Deed::KeysVerify, Verb::Keys) })
         }

@@ -8,7 +8,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::{UnwrapError, WrapError};
 use crate::domain::ids::{EnvironmentId, KeyedDigest};
 use crate::domain::rules::SealRules;
-use crate::domain::sealing::Keyring;
+use crate::domain::sealing::{Keyring, Verified, Vouched};
 use crate::secrets::data_key::NoRandomness;
 use crate::secrets::hygiene::scrubbed;
 use crate::secrets::master::Masters;
@@ -72,12 +72,30 @@ impl EnvironmentSecret {
         self.rules_mac(rules).finalize().into_bytes().into()
     }
 
-    /// Whether what is in this keyring was vouched for.
+    /// Vouches for the epoch of the environment's data keys.
     #[must_use]
-    pub fn vouches_for(&self, keyring: &Keyring) -> bool {
+    pub fn vouch_for_epoch(&self, epoch: u32) -> [u8; 32] {
+        self.epoch_mac(epoch).finalize().into_bytes().into()
+    }
+
+    /// Vouches for the outcome of opening everything, or that it was never done.
+    #[must_use]
+    pub fn vouch_for_verified(&self, verified: Option<&Verified>) -> [u8; 32] {
+        self.verified_mac(verified).finalize().into_bytes().into()
+    }
+
+    /// Whether what is in this keyring, of an environment in this epoch, was vouched for.
+    #[must_use]
+    pub fn vouches_for(&self, keyring: &Keyring, epoch: u32) -> bool {
         let identity = keyring.active().map_or(0, |active| active.version);
-        let recovery = self.recovery_mac(identity, &keyring.recovery).verify_slice(&keyring.vouched.recovery);
-        recovery.and_then(|()| self.rules_mac(&keyring.rules).verify_slice(&keyring.vouched.rules)).is_ok()
+        let Vouched { recovery, rules, epoch: vouched_epoch, verified } = &keyring.vouched;
+        let all = [
+            (self.recovery_mac(identity, &keyring.recovery), recovery),
+            (self.rules_mac(&keyring.rules), rules),
+            (self.epoch_mac(epoch), vouched_epoch),
+            (self.verified_mac(keyring.verified.as_ref()), verified),
+        ];
+        all.into_iter().all(|(mac, vouched)| mac.verify_slice(vouched).is_ok())
     }
 
     fn recovery_mac(&self, identity: u32, recovery: &[String]) -> Hmac<Sha256> {
@@ -89,6 +107,18 @@ impl EnvironmentSecret {
         let revision = rules.revision().to_be_bytes();
         let lines: Vec<_> = rules.rules().iter().map(ToString::to_string).collect();
         self.mac("leasehold/v1/seal-rules", std::iter::once(&revision[..]).chain(lines.iter().map(String::as_bytes)))
+    }
+
+    fn epoch_mac(&self, epoch: u32) -> Hmac<Sha256> {
+        self.mac("leasehold/v1/key-epoch", [&epoch.to_be_bytes()[..]])
+    }
+
+    fn verified_mac(&self, verified: Option<&Verified>) -> Hmac<Sha256> {
+        let numbers = verified.map(|Verified { finished, documents, failures }| {
+            [finished.0.to_be_bytes(), documents.to_be_bytes(), failures.to_be_bytes()]
+        });
+        let numbers = numbers.iter().flatten();
+        self.mac("leasehold/v1/verified", numbers.map(<[u8; 8]>::as_slice))
     }
 
     /// Over parts of which each says how long it is.

@@ -8,7 +8,8 @@
 
 use super::data_key;
 use super::{EnvironmentIdentity, EnvironmentSecret, SigningKey, UnwrapError, VerifyingKey};
-use crate::domain::ids::{DataKeyId, EnvironmentId, IdentityVersion, StateId};
+use crate::domain::ids::{EnvironmentId, IdentityVersion};
+use crate::domain::sealing::DataKeyRecord;
 use crate::secrets::data_key::DataKey;
 use crate::secrets::identities::Identities;
 use crate::secrets::recipient::Recipient;
@@ -31,15 +32,9 @@ pub fn environment_identity(
 /// Opens a data key with any of the recovery identities, and authenticates it under the environment's identity.
 ///
 /// # Errors
-/// [`UnwrapError`]: not wrapped to any of them, the key of another environment or state, another key, or a forged one.
-pub fn data_key(
-    recovery: &Identities,
-    identity: &EnvironmentIdentity,
-    state: StateId,
-    id: DataKeyId,
-    wrapped: &[u8],
-) -> Result<DataKey, UnwrapError> {
-    any(recovery, |opener| data_key::open_by(opener, identity, state, id, wrapped))
+/// [`UnwrapError`]: not wrapped to any of them, the key of another environment, state or epoch, another key, or a forged one.
+pub fn data_key(recovery: &Identities, identity: &EnvironmentIdentity, record: &DataKeyRecord) -> Result<DataKey, UnwrapError> {
+    any(recovery, |opener| data_key::open_by(opener, identity, record))
 }
 
 /// Opens an environment's signing key with any of the recovery identities. It must be that of the public key that is stored.

@@ -6,6 +6,7 @@ use zeroize::Zeroize;
 
 use super::*;
 use crate::domain::ids::{DataKeyId, EnvironmentId, IdentityVersion, StateId};
+use crate::domain::sealing::{DataKeyRecord, KeyStatus, Wrapped};
 use crate::secrets::data_key::DataKey;
 use crate::secrets::identities::Identities;
 use crate::secrets::master::Masters;
@@ -37,6 +38,13 @@ fn open(masters: &Masters, environment: EnvironmentId, wrapped: &[u8]) -> Result
 const ENVIRONMENT: EnvironmentId = EnvironmentId([0xe1; 16]);
 const VERSION: IdentityVersion = IdentityVersion(3);
 const STATE: StateId = StateId([0x51; 16]);
+const EPOCH: u32 = 5;
+
+/// The row of a data key of the state.
+fn record(id: DataKeyId, wrapped: &[u8]) -> DataKeyRecord {
+    let (identity, status, wrapped) = (3, KeyStatus::Active, Wrapped(wrapped.to_vec()));
+    DataKeyRecord { id, state: STATE, identity, epoch: EPOCH, status, wrapped }
+}
 
 /// One of everything, wrapped.
 struct Tree {
@@ -62,7 +70,7 @@ fn tree() -> Tree {
     let (identity, wrapped_identity) = EnvironmentIdentity::create(&masters, ENVIRONMENT, VERSION, &to).ok().unwrap();
     let (signer, wrapped_signer) = SigningKey::create(&masters, ENVIRONMENT, &to).ok().unwrap();
     let data_key = DataKey::generate(DataKeyId([7; 16])).ok().unwrap();
-    let wrapped_key = data_key::wrap(&data_key, &identity, &to, STATE).unwrap();
+    let wrapped_key = data_key::wrap(&data_key, &identity, &to, STATE, EPOCH).unwrap();
     let wrapped = [secret, wrapped_identity, wrapped_signer, wrapped_key];
     Tree { master, masters, recovery, identity, data_key, signer, wrapped }
 }
@@ -74,8 +82,12 @@ impl Tree {
             SECRET => open(&self.masters, ENVIRONMENT, wrapped).is_ok(),
             IDENTITY => EnvironmentIdentity::open(&self.masters, ENVIRONMENT, VERSION, wrapped).is_ok(),
             SIGNER => SigningKey::open(&self.masters, ENVIRONMENT, wrapped).is_ok(),
-            _ => data_key::open(&self.identity, STATE, self.data_key.id(), wrapped).is_ok(),
+            _ => data_key::open(&self.identity, &record(self.data_key.id(), wrapped)).is_ok(),
         }
+    }
+
+    fn record(&self) -> DataKeyRecord {
+        record(self.data_key.id(), &self.wrapped[DATA])
     }
 
     /// Whom the thing at `kind` is wrapped to.
@@ -109,7 +121,7 @@ fn what_was_wrapped_opens_to_the_same() {
     assert_eq!((identity.environment(), identity.version(), identity.expose()), (ENVIRONMENT, VERSION, tree.identity.expose()));
     let (signer, master) = SigningKey::open(&tree.masters, ENVIRONMENT, &tree.wrapped[SIGNER]).ok().unwrap();
     assert_eq!((signer.sign("a", b"b"), master), (tree.signer.sign("a", b"b"), Recipient::of(&tree.master)));
-    let key = data_key::open(&identity, STATE, tree.data_key.id(), &tree.wrapped[DATA]).ok().unwrap();
+    let key = data_key::open(&identity, &tree.record()).ok().unwrap();
     assert_eq!((key.id(), key.expose()), (tree.data_key.id(), tree.data_key.expose()));
 }
 
@@ -155,19 +167,22 @@ fn fields_of_another_kind_or_shape_are_refused() {
 #[test]
 fn what_belongs_elsewhere_is_refused() {
     let tree = tree();
-    let (other, id) = (EnvironmentId([2; 16]), tree.data_key.id());
+    let (other, id, own) = (EnvironmentId([2; 16]), tree.data_key.id(), tree.record());
     assert!(open(&tree.masters, other, &tree.wrapped[SECRET]).is_err());
     assert!(EnvironmentIdentity::open(&tree.masters, other, VERSION, &tree.wrapped[IDENTITY]).is_err());
     assert!(EnvironmentIdentity::open(&tree.masters, ENVIRONMENT, IdentityVersion(4), &tree.wrapped[IDENTITY]).is_err());
     assert!(SigningKey::open(&tree.masters, other, &tree.wrapped[SIGNER]).is_err());
-    assert!(data_key::open(&tree.identity, StateId([2; 16]), id, &tree.wrapped[DATA]).is_err());
-    assert!(data_key::open(&tree.identity, STATE, DataKeyId([2; 16]), &tree.wrapped[DATA]).is_err());
+    let opens = |record: DataKeyRecord| data_key::open(&tree.identity, &record).is_ok();
+    assert!(opens(own.clone()));
+    assert!(!opens(DataKeyRecord { state: StateId([2; 16]), ..own.clone() }));
+    assert!(!opens(DataKeyRecord { id: DataKeyId([2; 16]), ..own.clone() }));
+    assert!(!opens(DataKeyRecord { epoch: EPOCH + 1, ..own.clone() }), "a reencrypt would pass over it");
     let (another, _) = EnvironmentIdentity::create(&tree.masters, ENVIRONMENT, VERSION, &[]).ok().unwrap();
-    assert!(data_key::open(&another, STATE, id, &tree.wrapped[DATA]).is_err());
+    assert!(data_key::open(&another, &own).is_err());
     // The same identity, said to be another environment's: only the binding is wrong.
-    let fields: [&[u8]; 5] = [b"leasehold/v1/data-key", &other.0, &STATE.0, &id.0, tree.data_key.expose()];
+    let fields: [&[u8]; 6] = [b"leasehold/v1/data-key", &other.0, &STATE.0, &id.0, &EPOCH.to_be_bytes(), tree.data_key.expose()];
     let moved = wrap(tree.identity.as_age(), &[], &fields).unwrap();
-    assert!(data_key::open(&tree.identity, STATE, id, &moved).is_err());
+    assert!(!opens(record(id, &moved)));
 }
 
 #[test]
@@ -219,7 +234,7 @@ fn what_is_forged_from_the_recipients_alone_is_refused() {
     }
     // The forger's data key has another id: the same for the id that is expected.
     let forger = DataKey::new(tree.data_key.id(), &[7; 32]);
-    let wrapped = data_key::wrap(&forger, &foreign.identity, &[], STATE).unwrap();
+    let wrapped = data_key::wrap(&forger, &foreign.identity, &[], STATE, EPOCH).unwrap();
     let forged = decrypt_any(foreign.identity.as_age(), &wrapped).unwrap();
     assert!(!tree.opens(DATA, &encrypt(&tree.identity.recipient(), &[], &forged)));
 }
@@ -250,18 +265,16 @@ fn old_masters_open_and_say_that_a_rewrap_is_due() {
 fn data_keys_move_to_another_identity_and_stay_the_same() {
     let tree = tree();
     let (next, _) = EnvironmentIdentity::create(&tree.masters, ENVIRONMENT, IdentityVersion(4), &[]).ok().unwrap();
-    let (id, wrapped) = (tree.data_key.id(), &tree.wrapped[DATA]);
-    let moved = data_key::rewrap(&tree.identity, &next, &[], STATE, id, wrapped).unwrap();
+    let own = tree.record();
+    let moved = data_key::rewrap(&tree.identity, &next, &[], &own).unwrap();
     assert!(!tree.opens(DATA, &moved), "the old identity does not open it");
-    assert_eq!(data_key::open(&next, STATE, id, &moved).ok().unwrap().expose(), tree.data_key.expose());
-    assert!(
-        recovery::data_key(&identities(&[&tree.recovery]), &next, STATE, id, &moved).is_err(),
-        "nor does who is no longer named"
-    );
+    let moved = record(own.id, &moved);
+    assert_eq!(data_key::open(&next, &moved).ok().unwrap().expose(), tree.data_key.expose());
+    assert!(recovery::data_key(&identities(&[&tree.recovery]), &next, &moved).is_err(), "nor does who is no longer named");
     let (foreign, _) = EnvironmentIdentity::create(&tree.masters, EnvironmentId([2; 16]), VERSION, &[]).ok().unwrap();
     let refused = Some(WrapError::Unwrap(UnwrapError));
-    assert_eq!(data_key::rewrap(&tree.identity, &foreign, &[], STATE, id, wrapped).err(), refused);
-    assert_eq!(data_key::rewrap(&next, &tree.identity, &[], STATE, id, wrapped).err(), refused);
+    assert_eq!(data_key::rewrap(&tree.identity, &foreign, &[], &own).err(), refused);
+    assert_eq!(data_key::rewrap(&next, &tree.identity, &[], &own).err(), refused);
 }
 
 #[test]
@@ -272,9 +285,9 @@ fn recovery_opens_everything_without_a_master() {
     let recipient = tree.identity.recipient();
     let identity =
         recovery::environment_identity(&recovery, ENVIRONMENT, VERSION, &recipient, &tree.wrapped[IDENTITY]).ok().unwrap();
-    let key = recovery::data_key(&recovery, &identity, STATE, tree.data_key.id(), &tree.wrapped[DATA]).ok().unwrap();
+    let key = recovery::data_key(&recovery, &identity, &tree.record()).ok().unwrap();
     assert_eq!(key.expose(), tree.data_key.expose());
-    assert!(data_key::open(&identity, STATE, key.id(), &tree.wrapped[DATA]).is_ok(), "the identity opens it, too");
+    assert!(data_key::open(&identity, &tree.record()).is_ok(), "the identity opens it, too");
     let public = tree.signer.verifying_key();
     let signer = recovery::signing_key(&recovery, ENVIRONMENT, &public, &tree.wrapped[SIGNER]).ok().unwrap();
     assert_eq!(signer.sign("a", b"b"), tree.signer.sign("a", b"b"));
@@ -299,7 +312,7 @@ fn flipped_bits_are_refused_by_recovery() {
         SECRET => recovery::danger_environment_secret(&recovery, ENVIRONMENT, wrapped).is_ok(),
         IDENTITY => recovery::environment_identity(&recovery, ENVIRONMENT, VERSION, &recipient, wrapped).is_ok(),
         SIGNER => recovery::signing_key(&recovery, ENVIRONMENT, &public, wrapped).is_ok(),
-        _ => recovery::data_key(&recovery, &tree.identity, STATE, tree.data_key.id(), wrapped).is_ok(),
+        _ => recovery::data_key(&recovery, &tree.identity, &record(tree.data_key.id(), wrapped)).is_ok(),
     };
     for (kind, wrapped) in tree.wrapped.iter().enumerate() {
         assert!(opens(kind, wrapped));
@@ -328,26 +341,27 @@ fn recovery_refuses_strangers_other_places_and_forged_data_keys() {
     assert!(recovery::signing_key(&stranger, ENVIRONMENT, &public, &wrapped[SIGNER]).is_err());
     assert!(recovery::signing_key(&recovery, ENVIRONMENT, &other, &wrapped[SIGNER]).is_err());
     assert!(recovery::danger_environment_secret(&recovery, EnvironmentId([2; 16]), &wrapped[SECRET]).is_err());
-    let data_key = |state, id, wrapped: &[u8]| recovery::data_key(&recovery, &tree.identity, state, id, wrapped).is_ok();
-    let id = tree.data_key.id();
-    assert!(data_key(STATE, id, &wrapped[DATA]));
-    assert!(!data_key(StateId([2; 16]), id, &wrapped[DATA]));
-    assert!(!data_key(STATE, DataKeyId([2; 16]), &wrapped[DATA]));
+    let data_key = |record: DataKeyRecord| recovery::data_key(&recovery, &tree.identity, &record).is_ok();
+    let (id, own) = (tree.data_key.id(), tree.record());
+    assert!(data_key(own.clone()));
+    assert!(!data_key(DataKeyRecord { state: StateId([2; 16]), ..own.clone() }));
+    assert!(!data_key(DataKeyRecord { id: DataKeyId([2; 16]), ..own.clone() }));
+    assert!(!data_key(DataKeyRecord { epoch: EPOCH + 1, ..own }));
     let theirs = DataKey::new(id, &[7; 32]);
-    let theirs = data_key::wrap(&theirs, &foreign.identity, &[Recipient::of(&tree.recovery)], STATE).unwrap();
-    assert!(!data_key(STATE, id, &theirs), "made by one who knows the recovery recipient, under a key of their own");
-    assert!(data_key::wrap(&tree.data_key, &tree.identity, &[], STATE).is_ok_and(|alone| !data_key(STATE, id, &alone)));
+    let theirs = data_key::wrap(&theirs, &foreign.identity, &[Recipient::of(&tree.recovery)], STATE, EPOCH).unwrap();
+    assert!(!data_key(record(id, &theirs)), "made by one who knows the recovery recipient, under a key of their own");
+    assert!(data_key::wrap(&tree.data_key, &tree.identity, &[], STATE, EPOCH).is_ok_and(|alone| !data_key(record(id, &alone))));
 }
 
 #[test]
 fn recipients_are_bounded_and_named_twice_are_wrapped_to_once() {
     let tree = tree();
     let many: Vec<Recipient> = (0..=MOST_RECIPIENTS).map(|_| Recipient::of(&Identity::generate())).collect();
-    assert_eq!(data_key::wrap(&tree.data_key, &tree.identity, &many, STATE).err(), Some(WrapError::Recipients));
-    let most = data_key::wrap(&tree.data_key, &tree.identity, &many[1..], STATE).unwrap();
+    assert_eq!(data_key::wrap(&tree.data_key, &tree.identity, &many, STATE, EPOCH).err(), Some(WrapError::Recipients));
+    let most = data_key::wrap(&tree.data_key, &tree.identity, &many[1..], STATE, EPOCH).unwrap();
     assert!(tree.opens(DATA, &most));
     let twice = [many[0].clone(), many[0].clone(), tree.identity.recipient()];
-    let wrapped = data_key::wrap(&tree.data_key, &tree.identity, &twice, STATE).unwrap();
+    let wrapped = data_key::wrap(&tree.data_key, &tree.identity, &twice, STATE, EPOCH).unwrap();
     let stanzas = String::from_utf8_lossy(&wrapped).matches("-> X25519 ").count();
     assert_eq!(stanzas, 2);
     assert!(!tree.opens(DATA, &[most.as_slice(), &[0; 16 << 10]].concat()), "larger than any of ours");
@@ -395,11 +409,12 @@ fn frozen_vectors_open() {
     let (signer, _) = SigningKey::open(&masters, environment, &bytes("signing-key")).ok().unwrap();
     assert_eq!(signer.verifying_key().to_string(), vector["public-key"]);
     assert_eq!(signer.sign("purpose", b"message").as_slice(), bytes("signature"));
-    let (state, key) = (StateId(id("state")), DataKeyId(id("data-key-id")));
-    let opened = data_key::open(&identity, state, key, &bytes("data-key")).ok().unwrap();
+    let epoch = vector["data-key-epoch"].parse().unwrap();
+    let key = DataKeyRecord { state: StateId(id("state")), epoch, ..record(DataKeyId(id("data-key-id")), &bytes("data-key")) };
+    let opened = data_key::open(&identity, &key).ok().unwrap();
     assert_eq!(opened.expose().as_slice(), bytes("data-key-bytes"));
     let recovery = Identities::parse(vector["recovery"]).ok().unwrap();
     let recovered =
         recovery::environment_identity(&recovery, environment, version, &identity.recipient(), &bytes("environment-identity"));
-    assert!(recovery::data_key(&recovery, &recovered.ok().unwrap(), state, key, &bytes("data-key")).is_ok());
+    assert!(recovery::data_key(&recovery, &recovered.ok().unwrap(), &key).is_ok());
 }

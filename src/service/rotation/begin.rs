@@ -102,8 +102,17 @@ impl Service {
             Rows::Census { documents, .. } => documents,
             _ => return Err(Error::internal("a census answered with other rows")),
         };
-        let begun = self.key_act(actor, Some((id, digest)), &environment, KeyAct::BeginReencrypt { total }).await;
-        self.begun(environment, id, JobKind::Reencrypt, begun.map(drop)).await
+        for _ in 0..TRIES {
+            let ring = self.fresh_ring(&environment).await?;
+            let epoch = ring.environment.key_epoch + 1;
+            let act = KeyAct::BeginReencrypt { total, epoch, vouched: ring.secret.vouch_for_epoch(epoch) };
+            match self.key_act(actor.clone(), Some((id, digest)), &environment, act).await {
+                // Another one was begun and ended in between.
+                Err(Error::Refused(Refusal::KeysMoved)) => {}
+                begun => return self.begun(environment, id, JobKind::Reencrypt, begun.map(drop)).await,
+            }
+        }
+        Err(Refusal::KeysMoved.into())
     }
 
     async fn begin_rewrap(

@@ -109,7 +109,7 @@ fn rewrap(ring: &Arc<Ring>, recovery: &[Recipient], records: Vec<DataKeyRecord>)
     let (mut keys, mut failed) = (Vec::new(), Vec::new());
     for record in records {
         let from = ring.identity(record.identity).ok_or(WrapError::Unwrap(UnwrapError));
-        let wrap = |from| data_key::rewrap(from, to, recovery, record.state, record.id, &record.wrapped.0);
+        let wrap = |from| data_key::rewrap(from, to, recovery, &record);
         match from.and_then(wrap) {
             Ok(wrapped) => {
                 keys.push(DataKeyRecord { identity: ring.environment.identity, wrapped: Wrapped(wrapped), ..record });

@@ -11,7 +11,6 @@ use crate::domain::access::{Object, Verb};
 use crate::domain::command::KeyAct;
 use crate::domain::names::{EnvironmentName, StateName};
 use crate::domain::sealing::Verified;
-use crate::domain::time::WallTime;
 use crate::service::crew::run_behind;
 use crate::service::pull::Meta;
 use crate::service::sealing::Pace;
@@ -113,8 +112,9 @@ impl Service {
         self.open_data_keys(environment, look).await?;
         let opened = self.open_documents(environment, look).await?;
         let failures = look.borrow().failed;
-        let verified = Verified { finished: WallTime::default(), documents: opened, failures };
-        self.own_key_act(environment, KeyAct::Verified(verified)).await.map(drop)
+        let verified = Verified { finished: self.now(), documents: opened, failures };
+        let vouched = self.ring(environment).await?.secret.vouch_for_verified(Some(&verified));
+        self.own_key_act(environment, KeyAct::Verified { verified, vouched }).await.map(drop)
     }
 
     async fn open_data_keys(&self, environment: &EnvironmentName, look: &watch::Sender<Look>) -> Result<(), Error> {

@@ -28,17 +28,12 @@ fn bent(bytes: &[u8], bit: usize) -> Vec<u8> {
     bent
 }
 
-/// The same keyring with what stands in it in the clear, and binds nothing, as in another: revision, times, who the master is. They say what is due, and open nothing.
+/// The same keyring with what decides nothing as in another: its revision, and when identities were made. The digest of the row is all that they
+/// have.
 fn with_words_of(changed: &Keyring, of: &Keyring) -> Keyring {
-    let mut same = changed.clone();
-    same.revision = of.revision;
-    same.secret.master.clone_from(&of.secret.master);
-    same.signer.1.master.clone_from(&of.signer.1.master);
+    let mut same = Keyring { revision: of.revision, ..changed.clone() };
     for (identity, of) in same.identities.iter_mut().zip(&of.identities) {
         identity.created = of.created;
-        if let (Some(key), Some(of)) = (&mut identity.key, &of.key) {
-            key.master.clone_from(&of.master);
-        }
     }
     same
 }
@@ -71,6 +66,13 @@ fn keyring_with_any_bit_changed_opens_nothing() {
         words += 1;
     }
     assert!(unread > 1000 && refused > 1000 && words > 0, "{unread} cannot be read, {refused} are refused, {words} change words");
+    for bit in 0..32 {
+        let (identity, key_epoch) = (1 ^ 1 << bit, 1 ^ 1 << bit);
+        let changed = Environment { identity, ..environment(ID) };
+        assert!(Ring::open(&masters, changed, keyring.clone()).is_err(), "bit {bit} of the identity");
+        let changed = Environment { key_epoch, ..environment(ID) };
+        assert!(Ring::open(&masters, changed, keyring.clone()).is_err(), "bit {bit} of the epoch");
+    }
     for bit in 0..128 {
         let id = EnvironmentId(bent(&ID.0, bit).try_into().unwrap());
         assert!(Ring::open(&masters, environment(id), keyring.clone()).is_err(), "bit {bit} of the environment");
@@ -103,12 +105,32 @@ fn recovery_recipients_and_rules_of_somebody_who_can_only_write_are_refused() {
 }
 
 #[test]
+fn lives_of_identities_that_no_rotation_leaves_are_refused() {
+    let masters = Masters::ephemeral();
+    let keyring = keyring(&masters);
+    for status in [KeyStatus::Pending, KeyStatus::DecryptOnly, KeyStatus::Retired, KeyStatus::Destroyed] {
+        let mut other = keyring.clone();
+        other.identities[0].status = status;
+        assert!(Ring::open(&masters, environment(ID), other).is_err(), "{status:?}");
+    }
+    let mut none = keyring.clone();
+    none.identities[0].key = None;
+    assert!(Ring::open(&masters, environment(ID), none).is_err(), "active without a key");
+    let ring = Ring::open(&masters, environment(ID), keyring.clone()).ok().unwrap();
+    let verified = Some(crate::domain::sealing::Verified { finished: WallTime(5), documents: 3, failures: 0 });
+    let mut told = Keyring { verified, ..keyring };
+    assert!(Ring::open(&masters, environment(ID), told.clone()).is_err(), "everything was opened, says somebody");
+    told.vouched.verified = ring.secret.vouch_for_verified(verified.as_ref());
+    assert!(Ring::open(&masters, environment(ID), told).is_ok(), "says the server");
+}
+
+#[test]
 fn data_key_with_any_bit_of_its_row_changed_does_not_open() {
     let masters = Masters::ephemeral();
     let ring = Ring::open(&masters, environment(ID), keyring(&masters)).ok().unwrap();
     let recovery = ring.recovery().ok().unwrap();
     let key = DataKey::new(KEY, &[7; 32]);
-    let wrapped = Wrapped(data_key::wrap(&key, ring.active().ok().unwrap(), &recovery, STATE).unwrap());
+    let wrapped = Wrapped(data_key::wrap(&key, ring.active().ok().unwrap(), &recovery, STATE, 1).unwrap());
     let record = DataKeyRecord { id: KEY, state: STATE, identity: 1, epoch: 1, status: KeyStatus::Active, wrapped };
     assert!(ring.open_data_key(&record).is_ok());
     for bit in 0..128 {
@@ -123,6 +145,8 @@ fn data_key_with_any_bit_of_its_row_changed_does_not_open() {
             ring.open_data_key(&DataKeyRecord { identity, ..record.clone() }).is_err(),
             "bit {bit} of the identity's version"
         );
+        let epoch = record.epoch ^ 1 << bit;
+        assert!(ring.open_data_key(&DataKeyRecord { epoch, ..record.clone() }).is_err(), "bit {bit} of the epoch");
     }
     for bit in 0..record.wrapped.0.len() * 8 {
         let wrapped = Wrapped(bent(&record.wrapped.0, bit));

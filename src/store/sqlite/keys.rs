@@ -1,5 +1,6 @@
 //! Keyrings, data keys and sealed values in the tables.
 
+pub(super) mod row;
 #[cfg(test)]
 mod tests;
 
@@ -12,9 +13,7 @@ use crate::domain::decision::{COLLECTED, Left, Snapshot, Under};
 use crate::domain::document::{Content, DraftMeta, VersionMeta};
 use crate::domain::ids::{BodyId, DataKeyId, StateId};
 use crate::domain::names::{EnvironmentName, StateName, StatePath};
-use crate::domain::sealing::{
-    DataKeyRecord, Ground, KeyStatus, Keyring, NewValue, Ordinals, SealMeta, StoredValue, Target, Wrapped,
-};
+use crate::domain::sealing::{DataKeyRecord, Ground, KeyStatus, Keyring, NewValue, Ordinals, SealMeta, StoredValue, Target};
 use crate::store::{Document, WhichDocuments, WhichKeys};
 
 type Sql<T> = rusqlite::Result<T>;
@@ -67,9 +66,11 @@ fn keep_values(
     if let Some(key) = new_key {
         let sql = "UPDATE data_key SET status = ?2 WHERE id = (SELECT data_key FROM ground WHERE state = ?1)";
         connection.prepare_cached(sql)?.execute(params![key.state.0, json(&KeyStatus::DecryptOnly)])?;
-        let sql = "INSERT INTO data_key (id, environment, name, state, identity, epoch, status, wrapped) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let sql = "INSERT INTO data_key (id, environment, name, state, identity, epoch, status, wrapped, digest)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let DataKeyRecord { id, state, identity, epoch, status, wrapped } = key;
-        let row = params![id.0, environment.as_str(), name, state.0, identity, epoch, json(status), wrapped.0];
+        let digest = row::of_data_key(key, environment.as_str(), name);
+        let row = params![id.0, environment.as_str(), name, state.0, identity, epoch, json(status), wrapped.0, digest];
         connection.prepare_cached(sql)?.execute(row)?;
     }
     let count = values.len();
@@ -221,8 +222,19 @@ pub(super) fn collect(connection: &Connection, name: i64, key: DataKeyId) -> Sql
 
 /// The keyring of an environment.
 pub(super) fn keyring(connection: &Connection, environment: &EnvironmentName) -> Sql<Option<Keyring>> {
-    let mut find = connection.prepare_cached("SELECT meta FROM keyring WHERE environment = ?1")?;
-    find.query_row([environment.as_str()], |row| Ok(row.get::<_, Column<Keyring>>(0)?.0)).optional()
+    let mut find = connection.prepare_cached("SELECT meta, digest FROM keyring WHERE environment = ?1")?;
+    let read = |row: &Row<'_>| {
+        let (meta, digest): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        row::keyring(environment.as_str(), &meta, &digest).map_err(|error| row::failure(1, error))
+    };
+    find.query_row([environment.as_str()], read).optional()
+}
+
+/// Puts the keyring of an environment.
+pub(super) fn put_keyring(connection: &Connection, environment: &EnvironmentName, keyring: &Keyring) -> Sql<()> {
+    let (name, meta) = (environment.as_str(), json(keyring));
+    let sql = "INSERT OR REPLACE INTO keyring (environment, meta, digest) VALUES (?1, ?2, ?3)";
+    connection.prepare_cached(sql)?.execute(params![name, meta, row::of_keyring(name, &meta)]).map(drop)
 }
 
 /// What a state is sealed on.
@@ -263,8 +275,12 @@ fn body(connection: &Connection, environment: &EnvironmentName, path: &StatePath
 
 /// One data key.
 pub(super) fn data_key(connection: &Connection, id: DataKeyId) -> Sql<Option<DataKeyRecord>> {
-    let sql = "SELECT id, state, identity, epoch, status, wrapped FROM data_key WHERE id = ?1";
-    connection.prepare_cached(sql)?.query_row([id.0], record).optional()
+    Ok(data_key_and_name(connection, id)?.map(|(record, _)| record))
+}
+
+fn data_key_and_name(connection: &Connection, id: DataKeyId) -> Sql<Option<(DataKeyRecord, i64)>> {
+    let sql = format!("SELECT {} FROM data_key WHERE id = ?1", row::DATA_KEY);
+    connection.prepare_cached(&sql)?.query_row([id.0], row::data_key).optional()
 }
 
 /// Data keys of an environment, by id.
@@ -281,24 +297,12 @@ pub(super) fn data_keys(
         WhichKeys::NotUnder(identity) => ("identity <> ?4 AND ?5 = ?5", identity),
         WhichKeys::Before(epoch) => ("epoch < ?4 AND status <> ?5", epoch),
     };
-    let sql = format!(
-        "SELECT id, state, identity, epoch, status, wrapped FROM data_key
-         WHERE environment = ?1 AND id > ?2 AND {condition} ORDER BY id LIMIT ?3"
-    );
+    let sql =
+        format!("SELECT {} FROM data_key WHERE environment = ?1 AND id > ?2 AND {condition} ORDER BY id LIMIT ?3", row::DATA_KEY);
     let after = after.map_or_else(Vec::new, |after| after.0.to_vec());
     let mut find = connection.prepare_cached(&sql)?;
-    find.query_map(params![environment.as_str(), after, bounded(limit), number, retired], record)?.collect()
-}
-
-fn record(row: &Row<'_>) -> Sql<DataKeyRecord> {
-    Ok(DataKeyRecord {
-        id: DataKeyId(row.get(0)?),
-        state: StateId(row.get(1)?),
-        identity: row.get(2)?,
-        epoch: row.get(3)?,
-        status: row.get::<_, Column<KeyStatus>>(4)?.0,
-        wrapped: Wrapped(row.get(5)?),
-    })
+    let read = |row: &Row<'_>| Ok(row::data_key(row)?.0);
+    find.query_map(params![environment.as_str(), after, bounded(limit), number, retired], read)?.collect()
 }
 
 /// How many data keys are where in their life.
@@ -314,11 +318,11 @@ pub(super) fn left(connection: &Connection, environment: &EnvironmentName, ident
 }
 
 fn under(connection: &Connection, key: DataKeyId) -> Sql<Option<Under>> {
-    let found = connection
-        .prepare_cached("SELECT name, epoch FROM data_key WHERE id = ?1")?
-        .query_row([key.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?)))
-        .optional()?;
-    let Some((name, epoch)) = found else { return Ok(None) };
+    let Some((record, name)) = data_key_and_name(connection, key)? else { return Ok(None) };
+    if record.wrapped.0.is_empty() {
+        return Ok(None);
+    }
+    let epoch = record.epoch;
     let sql = "SELECT (SELECT count(*) FROM version WHERE name = ?1 AND data_key = ?2 AND body IS NOT NULL)
         + (SELECT count(*) FROM draft WHERE name = ?1 AND data_key = ?2), (SELECT count(*) FROM staged WHERE data_key = ?2),
         (SELECT count(*) FROM (SELECT 1 FROM value WHERE data_key = ?2 LIMIT ?3))";

@@ -125,9 +125,16 @@ impl Offline {
     /// # Errors
     /// The table cannot be read.
     pub fn environments(&self) -> Result<Vec<Found>, OpenError> {
-        let sql = "SELECT environment.name, environment.meta, keyring.meta FROM environment
+        let sql = "SELECT environment.name, environment.meta, keyring.meta, keyring.digest FROM environment
             LEFT JOIN keyring ON keyring.environment = environment.name ORDER BY 1";
-        self.all(sql, [], |row| Ok(Found { name: row.get(0)?, environment: readable(row.get(1)), keyring: readable(row.get(2)) }))
+        self.all(sql, [], |row| {
+            let name: String = row.get(0)?;
+            let kept = row.get::<_, String>(2).and_then(|meta| Ok((meta, row.get::<_, Vec<u8>>(3)?)));
+            let keyring = kept
+                .map_err(|_| Unreadable)
+                .and_then(|(meta, digest)| keys::row::keyring(&name, &meta, &digest).map_err(|_| Unreadable));
+            Ok(Found { environment: readable(row.get(1)), keyring, name })
+        })
     }
 
     /// All names on which something happened, in order.
@@ -165,6 +172,17 @@ impl Offline {
     /// There is none, or its row cannot be read.
     pub fn data_key(&self, id: DataKeyId) -> Result<DataKeyRecord, Unreadable> {
         keys::data_key(&self.connection, id).ok().flatten().ok_or(Unreadable)
+    }
+
+    /// The data keys whose rows are not what was written, and their environments.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub fn altered_keys(&self) -> Result<Vec<(String, DataKeyId)>, OpenError> {
+        let sql = "SELECT environment, id FROM data_key ORDER BY id";
+        let mut all = self.all(sql, [], |row| Ok((row.get(0)?, DataKeyId(row.get(1)?))))?;
+        all.retain(|(_, id)| self.data_key(*id).map_or(true, |record| record.wrapped.0.is_empty()));
+        Ok(all)
     }
 
     /// The pieces of a document's skeleton, in order.

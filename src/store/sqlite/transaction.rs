@@ -136,10 +136,7 @@ impl Transaction for Work<'_> {
                     self.run(sql, params![id.0, command.principal.as_str(), json(&digest), json(reply), ctx.now.0])?;
                 }
             }
-            Change::PutKeyring(keyring) => {
-                let sql = "INSERT OR REPLACE INTO keyring (environment, meta) VALUES (?1, ?2)";
-                self.run(sql, params![command.inside().as_str(), json(&keyring)])?;
-            }
+            Change::PutKeyring(keyring) => keys::put_keyring(self.connection, command.inside(), &keyring)?,
             Change::PutDataKeys(records) => keys::put_wraps(self.connection, command.inside(), &records)?,
             Change::PutBody(document) => keys::put_body(self.connection, command.inside(), *document)?,
             Change::PutValues(ahead) => keys::put_values(self.connection, command.inside(), *ahead)?,

@@ -47,6 +47,9 @@ pub fn verify(offline: &Offline, open: &mut dyn FnMut(&Named, &Document) -> Trie
             verdict.problems.push(format!("{}: the environment or its keys cannot be read", found.name));
         }
     }
+    for (environment, id) in offline.altered_keys()? {
+        verdict.problems.push(format!("{environment}: the row of data key {id} was altered"));
+    }
     for name in offline.names()? {
         verdict.names += 1;
         Check { offline, name: &name, verdict: &mut verdict, open }.run()?;

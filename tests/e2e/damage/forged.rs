@@ -34,7 +34,8 @@ pub(super) fn document(db: &Connection, kind: &Mac) {
         leasehold::domain::ids::DataKeyId(one(db, &format!("SELECT id FROM data_key WHERE {key_row}"))),
         &[0x42; 32],
     );
-    let fields: [&[u8]; 5] = [b"leasehold/v1/data-key", &environment.0, &state.0, &key.id().0, key.expose()];
+    let epoch = one::<u32>(db, &format!("SELECT epoch FROM data_key WHERE {key_row}")).to_be_bytes();
+    let fields: [&[u8]; 6] = [b"leasehold/v1/data-key", &environment.0, &state.0, &key.id().0, &epoch, key.expose()];
     let mut plain: Vec<u8> = fields.iter().flat_map(|field| [&(field.len() as u64).to_be_bytes()[..], field].concat()).collect();
     plain.extend_from_slice(&match kind {
         Mac::Zero => [0; 32],

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use hmac::{Hmac, Mac};
 use leasehold::domain::ids::{DataKeyId, EnvironmentId, IdentityVersion, StateId};
+use leasehold::domain::sealing::{DataKeyRecord, KeyStatus, Wrapped};
 use leasehold::secrets::data_key::DataKey;
 use leasehold::secrets::keys::{EnvironmentIdentity, EnvironmentSecret, SigningKey, data_key};
 use leasehold::secrets::master::Masters;
@@ -31,9 +32,14 @@ static RIG: LazyLock<Rig> = LazyLock::new(|| {
     derived.expect("32 bytes are within HKDF's limit");
     let (identity, _) = EnvironmentIdentity::create(&masters, ENVIRONMENT, IdentityVersion(1), &[]).expect("there is randomness");
     let key = DataKey::new(DataKeyId([3; 16]), &[4; 32]);
-    let wrapped = data_key::wrap(&key, &identity, &[], StateId([2; 16])).expect("it is wrapped");
+    let wrapped = data_key::wrap(&key, &identity, &[], StateId([2; 16]), 1).expect("it is wrapped");
     Rig { masters, recipient, wrap, identity, wrapped }
 });
+
+fn record(wrapped: &[u8]) -> DataKeyRecord {
+    let (id, state, wrapped) = (DataKeyId([3; 16]), StateId([2; 16]), Wrapped(wrapped.to_vec()));
+    DataKeyRecord { id, state, identity: 1, epoch: 1, status: KeyStatus::Active, wrapped }
+}
 
 pub(crate) fn run(data: &[u8]) {
     let rig = &*RIG;
@@ -43,7 +49,7 @@ pub(crate) fn run(data: &[u8]) {
         1 => {
             let mut bytes = rig.wrapped.clone();
             source.edit(&mut bytes);
-            let opened = data_key::open(&rig.identity, StateId([2; 16]), DataKeyId([3; 16]), &bytes);
+            let opened = data_key::open(&rig.identity, &record(&bytes));
             assert!(opened.is_err() || bytes == rig.wrapped, "a changed wrap opens");
         }
         2 => assert!(!opens(rig, &wrapped(rig, source.rest())), "what is not authentic opens"),

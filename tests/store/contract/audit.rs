@@ -136,9 +136,9 @@ on_every_engine! {
         keys(KeyAct::Rewrapped { job: RequestId(job), keys: wrapped });
         keys(KeyAct::Finish { job: RequestId(job) });
         keys(KeyAct::Destroy);
-        keys(KeyAct::Verified(Verified { finished: WallTime(0), documents: 3, failures: 1 }));
+        keys(KeyAct::Verified { verified: Verified { finished: WallTime(0), documents: 3, failures: 1 }, vouched: [0; 32] });
         let job = fresh();
-        let begin = environment("dev", EnvironmentAct::Keys(Box::new(KeyAct::BeginReencrypt { total: 0 })));
+        let begin = environment("dev", EnvironmentAct::Keys(Box::new(KeyAct::BeginReencrypt { total: 0, epoch: 2, vouched: [0; 32] })));
         rig.submit(with_request(begin, job, 1)).unwrap();
         rig.access(AccessAct::CreateToken(Box::new(token_named("ci")))).unwrap();
         let scope = Scope::new(leasehold::domain::access::Verbs::of(&[Verb::ReadFull]), "prod/**".parse().unwrap());

@@ -112,7 +112,7 @@ fn resealed<E: Engine>(rig: &Rig<E>, version: &VersionMeta, before: Option<Groun
 }
 
 fn reencrypt<E: Engine>(rig: &Rig<E>) {
-    done(rig, with_request(act(KeyAct::BeginReencrypt { total: 1 }), JOB, 1));
+    done(rig, with_request(act(KeyAct::BeginReencrypt { total: 1, epoch: 2, vouched: [4; 32] }), JOB, 1));
 }
 
 fn reseal(documents: Vec<Resealed>) -> Command {
@@ -398,7 +398,7 @@ on_every_engine! {
         assert_eq!(refusal(&rig, begin_rewrap(keys.revision, 3)), Refusal::KeysMoved);
         let (told, ..) = done(&rig, with_request(act(begin_rewrap(keys.revision, 2)), JOB, 1));
         assert_eq!(told.job.map(|job| job.total), Some(2));
-        assert!(matches!(refusal(&rig, KeyAct::BeginReencrypt { total: 0 }), Refusal::RotationRunning { .. }));
+        assert!(matches!(refusal(&rig, KeyAct::BeginReencrypt { total: 0, epoch: 2, vouched: [4; 32] }), Refusal::RotationRunning { .. }));
         assert!(matches!(refusal(&rig, KeyAct::Destroy), Refusal::RotationRunning { .. }));
         rig.restart();
         let (found, keys) = keyring(&rig);
@@ -502,12 +502,11 @@ on_every_engine! {
         let (_, keys) = keyring(&rig);
         assert_eq!((keys.secret, keys.signer, keys.identities.len()), (other("s"), ("signer".to_owned(), other("g")), 1));
         assert_eq!(keys.identities[0].key, Some(other("i")));
-        let verified = Verified { finished: WallTime::default(), documents: 3, failures: 1 };
-        done(&rig, act(KeyAct::Verified(verified)));
+        let verified = Verified { finished: WallTime(7), documents: 3, failures: 1 };
+        done(&rig, act(KeyAct::Verified { verified, vouched: [3; 32] }));
         rig.restart();
-        let last = keyring(&rig).1.verified.unwrap();
-        assert_eq!((last.documents, last.failures), (3, 1));
-        assert!(last.finished.0 > 0, "stamped where it is decided");
+        let (_, last) = keyring(&rig);
+        assert_eq!((last.verified, last.vouched.verified), (Some(verified), [3; 32]));
     }
 }
 

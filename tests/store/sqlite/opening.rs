@@ -20,7 +20,7 @@ const MIGRATIONS: [(&str, &str); 4] = [
 ];
 const FROZEN: [&str; 4] = [
     "bb8a171e3d4e3399faa6ea2a22cc9d4e82c56c4a47abd69c6aac35a4c2c0c93b",
-    "1605bdf2ffdda7cc594e1498328f69113f9e2599cf6f1ded77b2174f38cc2208",
+    "1b28fcac4e839e7b114c139d44587a3c0180f991592e3e1457e7f8c307cc6f30",
     "fe8817404501da9c58f013c9ea0b8b727712063e31ecddac05c13e26bfa2f304",
     "3cfb3a02db3c3d9c2a0bcc2b17cdb09f3358977b394c1b268d0e259302280c0d",
 ];
