@@ -95,6 +95,7 @@ impl Service {
         document: &Plain,
         wanted: Option<Format>,
     ) -> Result<Sealed, Error> {
+        let ring = &self.ring_after(ring, place.before.as_ref().and_then(|version| version.seal)).await?;
         let before = match &place.before {
             Some(version) => self.sealings(ring, version).await?,
             None => None,

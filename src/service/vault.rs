@@ -12,7 +12,7 @@ use crate::domain::environment::Environment;
 use crate::domain::ids::{BodyId, DataKeyId, EnvironmentId, IdentityVersion, StateId};
 use crate::domain::names::EnvironmentName;
 use crate::domain::refusal::Refusal;
-use crate::domain::sealing::{DataKeyRecord, IdentityRecord, KeyStatus, Keyring, UnderMaster, Vouched, Wrapped};
+use crate::domain::sealing::{DataKeyRecord, IdentityRecord, KeyStatus, Keyring, SealMeta, UnderMaster, Vouched, Wrapped};
 use crate::domain::time::WallTime;
 use crate::secrets::cache::Cache;
 use crate::secrets::data_key::DataKey;
@@ -237,10 +237,20 @@ impl Ring {
         self.identities.iter().find(|(known, _)| *known == version).map(|(_, identity)| identity)
     }
 
-    /// A data key, with the identity that it is wrapped to.
+    /// A data key, with the identity that it is wrapped to. There is none of an epoch to come: the keyring would be one that was put back.
     pub(super) fn open_data_key(&self, record: &DataKeyRecord) -> Result<DataKey, UnwrapError> {
-        let identity = self.identity(record.identity).ok_or(UnwrapError)?;
+        let identity = self.identity(record.identity).filter(|_| self.knows(record)).ok_or(UnwrapError)?;
         data_key::open(identity, record)
+    }
+
+    /// Whether a data key can be one of this keyring as it is. Otherwise the key is newer, or the keyring was put back.
+    fn knows(&self, record: &DataKeyRecord) -> bool {
+        self.identity(record.identity).is_some() && record.epoch <= self.environment.key_epoch
+    }
+
+    /// Whether a document was sealed by rules that came after those of this keyring. It was put back, if it is as it is stored now.
+    pub(super) fn is_behind(&self, seal: &SealMeta) -> bool {
+        seal.rules.1 > self.keyring.rules.revision()
     }
 
     /// The identity that new data keys are wrapped to.
@@ -299,6 +309,21 @@ impl Service {
         self.ring(environment).await
     }
 
+    /// The keyring to seal by what follows a document, or takes its place: one that knows the rules by which it was sealed.
+    ///
+    /// # Errors
+    /// The keyring that is stored does not: somebody has put an earlier one back.
+    pub(super) async fn ring_after(&self, ring: &Arc<Ring>, seal: Option<SealMeta>) -> Result<Arc<Ring>, Error> {
+        let Some(seal) = seal.filter(|seal| ring.is_behind(seal)) else { return Ok(Arc::clone(ring)) };
+        let ring = self.fresh_ring(&ring.environment.name).await?;
+        if ring.is_behind(&seal) {
+            let (environment, revision) = (&ring.environment.name, seal.rules.1);
+            tracing::error!(%environment, revision, "documents were sealed by later rules than the environment has now: they were put back; set the rules again until they have this revision");
+            return Err(Error::Internal);
+        }
+        Ok(ring)
+    }
+
     /// The keyring of an environment as it is stored.
     ///
     /// # Errors
@@ -327,10 +352,10 @@ impl Service {
         if let Some(keys) = self.vault.keys.get(&record.id) {
             return Ok(keys);
         }
-        let newer = match ring.identity(record.identity) {
-            Some(_) => None,
-            // Wrapped to an identity that came after the keyring was read.
-            None => Some(self.fresh_ring(&ring.environment.name).await?),
+        let newer = match ring.knows(record) {
+            true => None,
+            // Made or wrapped after the keyring was read.
+            false => Some(self.fresh_ring(&ring.environment.name).await?),
         };
         let ring = newer.as_deref().unwrap_or(ring);
         let open = || ring.open_data_key(record).map(|key| SealingKeys::derive(&key));

@@ -23,6 +23,7 @@ mod oidc;
 #[path = "../cli/process.rs"]
 mod process;
 mod proxy;
+mod put_back;
 mod recover;
 mod require;
 mod rig;

@@ -61,6 +61,7 @@ impl Service {
         path: &StatePath,
         meta: &Meta,
     ) -> Result<Resealed, Error> {
+        let ring = &self.ring_after(ring, seal_of(meta)).await?;
         let (size, format) = size_and_format(meta);
         let _flight = self.flight(size).await?;
         let skeleton = self.try_skeleton(ring, meta, Pace::Behind).await?;

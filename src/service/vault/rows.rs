@@ -148,6 +148,9 @@ fn data_key_with_any_bit_of_its_row_changed_does_not_open() {
         let epoch = record.epoch ^ 1 << bit;
         assert!(ring.open_data_key(&DataKeyRecord { epoch, ..record.clone() }).is_err(), "bit {bit} of the epoch");
     }
+    // Of the right epoch by its own account, which the environment has not come to.
+    let wrapped = Wrapped(data_key::wrap(&key, ring.active().ok().unwrap(), &recovery, STATE, 2).unwrap());
+    assert!(ring.open_data_key(&DataKeyRecord { epoch: 2, wrapped, ..record.clone() }).is_err(), "an epoch to come");
     for bit in 0..record.wrapped.0.len() * 8 {
         let wrapped = Wrapped(bent(&record.wrapped.0, bit));
         assert!(ring.open_data_key(&DataKeyRecord { wrapped, ..record.clone() }).is_err(), "bit {bit} of the wrap");
