@@ -156,7 +156,7 @@ pub enum KeyAct {
         /// What vouches for them.
         vouched: [u8; 32],
     },
-    /// Drops the wraps of all retired keys.
+    /// Drops the wraps of retired keys, a number at a time.
     Destroy,
     /// Everything was opened.
     Verified {

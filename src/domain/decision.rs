@@ -93,6 +93,9 @@ pub struct Under {
 /// How many sealed values are dropped in one command.
 pub const COLLECTED: u64 = 50;
 
+/// How many data keys are destroyed in one command.
+pub const DESTROYED: u64 = 500;
+
 /// How many tickets a snapshot holds at most.
 pub const HEAD_RUN: usize = 32;
 
@@ -249,8 +252,10 @@ pub enum Change {
     /// Uploads under a data key that nothing refers to.
     DropStaged(DataKeyId),
     RetireDataKey(DataKeyId),
-    /// Retired data keys go.
-    DropDataKeys,
+    /// The first retired data keys by id go.
+    DropDataKeys {
+        most: u64,
+    },
     DropDraft(DraftId),
     PutToken(Box<TokenRecord>),
     PutGrant(Box<super::access::Grant>),

@@ -2,7 +2,7 @@
 
 use super::command::KeyAct;
 use super::decide::Work;
-use super::decision::{COLLECTED, Change, Reply};
+use super::decision::{COLLECTED, Change, DESTROYED, Reply};
 use super::environment::Environment;
 use super::event::{Event, EventKind};
 use super::ids::{DataKeyId, RequestId};
@@ -173,9 +173,14 @@ fn finish(work: &mut Work<'_>, mut keyring: Keyring, id: RequestId) -> Result<Re
     Ok(put(work, keyring, &format!("{} ended: nothing is left under the old keys", job.kind.verb())))
 }
 
+/// A number at a time, the identities with the last of the data keys. What is not done is told as skipped: the same command goes on with it.
 fn destroy(work: &mut Work<'_>, mut keyring: Keyring) -> Result<Reply, Refusal> {
     idle(&keyring)?;
     let mut destroyed = work.snapshot.left.retired;
+    if destroyed > DESTROYED {
+        work.changes.push(Change::DropDataKeys { most: DESTROYED });
+        return Ok(Reply::Keys { keyring: Box::new(keyring.told()), done: DESTROYED, skipped: destroyed - DESTROYED });
+    }
     for identity in keyring.identities.iter_mut().filter(|identity| identity.status == KeyStatus::Retired) {
         (identity.status, identity.key) = (KeyStatus::Destroyed, None::<UnderMaster>);
         destroyed += 1;
@@ -183,7 +188,7 @@ fn destroy(work: &mut Work<'_>, mut keyring: Keyring) -> Result<Reply, Refusal> 
     if destroyed == 0 {
         return Err(Refusal::NothingRetired);
     }
-    work.changes.push(Change::DropDataKeys);
+    work.changes.push(Change::DropDataKeys { most: DESTROYED });
     match put(work, keyring, "retired keys destroyed") {
         Reply::Keys { keyring, skipped, .. } => Ok(Reply::Keys { keyring, done: destroyed, skipped }),
         other => Ok(other),

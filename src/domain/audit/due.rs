@@ -88,7 +88,13 @@ fn key_act(command: &Command, act: &KeyAct, reply: &Reply) -> Option<Entry> {
             let detail = format!("revision {}, {} rules", revision(reply), rules.len());
             Some(Entry { detail, ..by(command, Deed::KeysRules, Verb::Admin) })
         }
-        KeyAct::Destroy => keys(Deed::KeysDestroy),
+        KeyAct::Destroy => {
+            let detail = match reply {
+                Reply::Keys { done, .. } => format!("{done} keys"),
+                _ => String::new(),
+            };
+            Some(Entry { detail, ..by(command, Deed::KeysDestroy, Verb::Keys) })
+        }
         KeyAct::Verified { verified, .. } => {
             let detail = format!("{} documents, {} do not open", verified.documents, verified.failures);
             Some(Entry { detail, ..by(command, Deed::KeysVerify, Verb::Keys) })

@@ -28,11 +28,24 @@ impl Service {
     pub async fn destroy_keys(&self, caller: &Caller, id: RequestId, environment: EnvironmentName) -> Result<Destroyed, Error> {
         let actor = self.allow(caller, Verb::Keys, Object::Environment(&environment))?;
         let digest = self.keys(&environment).await?.request_digest(&[b"destroy"]);
-        let wraps = self.retired_wraps(&environment).await?;
-        let (_, keys, _) = self.key_act(actor, Some((id, digest)), &environment, KeyAct::Destroy).await?;
-        self.vault.forget(&environment);
-        self.vault.forget_data_keys();
-        Ok(Destroyed { keys, erased: self.store.erase(wraps).await? })
+        let mut wraps = self.retired_wraps(&environment).await?;
+        let mut keys = 0;
+        // Only the last is remembered by its id: what comes before is safe to repeat.
+        loop {
+            let destroyed = self.key_act(actor.clone(), Some((id, digest)), &environment, KeyAct::Destroy).await;
+            self.vault.forget(&environment);
+            self.vault.forget_data_keys();
+            let (_, done, left) = destroyed?;
+            keys += done;
+            if left == 0 {
+                break;
+            }
+        }
+        // Of a row that was altered it is not known what its wrap was.
+        let all = wraps.len();
+        wraps.retain(|wrap| !wrap.is_empty());
+        let known = wraps.len() == all;
+        Ok(Destroyed { keys, erased: self.store.erase(wraps).await? && known })
     }
 
     async fn retired_wraps(&self, environment: &EnvironmentName) -> Result<Vec<Vec<u8>>, Error> {

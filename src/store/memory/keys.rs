@@ -37,9 +37,13 @@ impl Keys {
         }
     }
 
-    pub(super) fn drop_retired(&mut self, environment: &EnvironmentName) {
-        let data = &mut self.data;
-        data.retain(|_, (name, record)| name.environment != *environment || record.status != KeyStatus::Retired);
+    pub(super) fn drop_retired(&mut self, environment: &EnvironmentName, most: u64) {
+        let (data, mut left) = (&mut self.data, most);
+        data.retain(|_, (name, record)| {
+            let goes = name.environment == *environment && record.status == KeyStatus::Retired && left > 0;
+            left -= u64::from(goes);
+            !goes
+        });
         self.grounds.retain(|_, ground| data.contains_key(&ground.data_key));
     }
 

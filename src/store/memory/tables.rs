@@ -201,7 +201,7 @@ impl Transaction for Work<'_> {
             Change::DropValues { key, most } => self.tables.drop_values(key, most),
             Change::DropStaged(key) => self.tables.drop_staged_under(key),
             Change::RetireDataKey(key) => self.tables.keys.retire(key),
-            Change::DropDataKeys => self.tables.keys.drop_retired(command.inside()),
+            Change::DropDataKeys { most } => self.tables.keys.drop_retired(command.inside(), most),
             other => {
                 let Some(other) = self.tables.access.apply(other) else { return Ok(()) };
                 if let Some(path) = command.path() {

@@ -192,12 +192,17 @@ pub(super) fn retire(connection: &Connection, key: DataKeyId) -> Sql<()> {
         .map(drop)
 }
 
-/// Drops the retired keys of an environment, and what was staged under them.
-pub(super) fn drop_retired(connection: &Connection, environment: &EnvironmentName) -> Sql<()> {
-    let retired = "SELECT id FROM data_key WHERE environment = ?1 AND status = ?2";
-    let params = params![environment.as_str(), json(&KeyStatus::Retired)];
-    connection.execute(&format!("DELETE FROM ground WHERE data_key IN ({retired})"), params)?;
-    connection.execute("DELETE FROM data_key WHERE environment = ?1 AND status = ?2", params).map(drop)
+/// Drops the first retired keys of an environment, and what was sealed on them.
+pub(super) fn drop_retired(connection: &Connection, environment: &EnvironmentName, most: u64) -> Sql<()> {
+    let sql = "SELECT id, state FROM data_key WHERE environment = ?1 AND status = ?2 ORDER BY id LIMIT ?3";
+    let mut find = connection.prepare_cached(sql)?;
+    let read = |row: &Row<'_>| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, [u8; 16]>(1)?));
+    let retired = find.query_map(params![environment.as_str(), json(&KeyStatus::Retired), int(most)], read)?;
+    for (key, state) in retired.collect::<Sql<Vec<_>>>()? {
+        connection.prepare_cached("DELETE FROM ground WHERE state = ?1 AND data_key = ?2")?.execute([state, key])?;
+        connection.prepare_cached("DELETE FROM data_key WHERE id = ?1")?.execute([key])?;
+    }
+    Ok(())
 }
 
 /// Drops the sealed values of a key that no document has any more, after one has gone. What was found before may be gone then.

@@ -143,7 +143,7 @@ impl Transaction for Work<'_> {
             Change::DropValues { key, most } => keys::drop_values(self.connection, key, most)?,
             Change::DropStaged(key) => keys::drop_staged(self.connection, key)?,
             Change::RetireDataKey(key) => keys::retire(self.connection, key)?,
-            Change::DropDataKeys => keys::drop_retired(self.connection, command.inside())?,
+            Change::DropDataKeys { most } => keys::drop_retired(self.connection, command.inside(), most)?,
             change => {
                 let Some(change) = access::apply(self.connection, change)? else { return Ok(()) };
                 let name = self.name_row(command)?;

@@ -388,6 +388,48 @@ on_every_engine! {
         assert_eq!((census(&rig), values(&rig, new, &[0])), ((1, 1), vec![0]));
     }
 
+    fn retired_keys_are_destroyed_a_number_at_a_time_and_identities_last(rig) {
+        const STATES: usize = 502;
+        let mut old = Vec::new();
+        let versions: Vec<_> = (0..STATES)
+            .map(|n| {
+                let name = format!("dev/s{n}");
+                let token = rig.lease(&name, "s");
+                rig.write(&name, "s", token, document(b"1"))
+            })
+            .collect();
+        let (_, keys) = keyring(&rig);
+        done(&rig, with_request(act(begin_rewrap(keys.revision, 2)), [8; 16], 1));
+        loop {
+            let keys = data_keys(&rig, WhichKeys::NotUnder(2)).into_iter().map(|key| DataKeyRecord { identity: 2, ..key });
+            let keys: Vec<_> = keys.collect();
+            if keys.is_empty() {
+                break;
+            }
+            done(&rig, act(KeyAct::Rewrapped { job: RequestId([8; 16]), keys }));
+        }
+        done(&rig, act(KeyAct::Finish { job: RequestId([8; 16]) }));
+        reencrypt(&rig);
+        for version in &versions {
+            let (one, _) = resealed(&rig, version, None, document(b"again"));
+            old.push(version.seal.unwrap().data_key);
+            done(&rig, reseal(vec![one]));
+        }
+        let (_, retired, _) = done(&rig, retire(&old));
+        assert_eq!(retired as usize, STATES);
+        done(&rig, finish());
+        let destroy = with_request(act(KeyAct::Destroy), [7; 16], 1);
+        let (told, count, left) = done(&rig, destroy.clone());
+        let destroyed = |keys: &Keyring| keys.identities.iter().filter(|one| one.status == KeyStatus::Destroyed).count();
+        assert_eq!((count, left, destroyed(&told)), (500, 2, 0));
+        rig.restart();
+        let (told, count, left) = done(&rig, destroy);
+        assert_eq!((count, left, destroyed(&told)), (3, 0, 1), "two data keys and an identity");
+        assert!(data_keys(&rig, WhichKeys::All).iter().all(|key| !old.contains(&key.id)));
+        assert!(versions.iter().all(|version| ground(&rig, version.state).is_some()), "what states are sealed on stays");
+        assert_eq!(refusal(&rig, KeyAct::Destroy), Refusal::NothingRetired);
+    }
+
     fn old_identity_is_retired_when_no_data_key_is_wrapped_to_it(rig) {
         for name in ["dev/a", "dev/b"] {
             let token = rig.lease(name, "s");
