@@ -99,7 +99,7 @@ fn keys(server: &Server) -> Vec<Key> {
         let wrapped = wrapped.query_map([&name], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, Vec<u8>>(1)?))).unwrap();
         for (n, row) in wrapped.map(Result::unwrap).enumerate() {
             let (id, wrapped) = row;
-            let bytes: [u8; 32] = fields(&age::decrypt(&identity, &wrapped).unwrap())[4].as_slice().try_into().unwrap();
+            let bytes: [u8; 32] = fields(&age::decrypt(&identity, &wrapped).unwrap())[5].as_slice().try_into().unwrap();
             keys.extend(
                 ["encryption", "nonce"]
                     .map(|part| derived(&format!("data key {n} {part}"), &format!("value-{part}"), Some(&id), &bytes)),
