@@ -8,8 +8,7 @@ ALTER TABLE environment DROP COLUMN wrapped_secret;
 -- Everything of an environment that is wrapped to the master key.
 CREATE TABLE keyring (
     environment TEXT PRIMARY KEY,
-    meta TEXT NOT NULL,
-    digest BLOB NOT NULL              -- of the row
+    meta TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- The keys of states, wrapped to an identity of their environment.
@@ -21,8 +20,7 @@ CREATE TABLE data_key (
     identity INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
     status TEXT NOT NULL,
-    wrapped BLOB NOT NULL,
-    digest BLOB NOT NULL              -- of what never changes in the row
+    wrapped BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX data_key_by_name ON data_key (name);
 CREATE INDEX data_key_by_environment ON data_key (environment, id, identity, epoch, status);

@@ -105,8 +105,8 @@ impl Offline {
         let connection = open::reader(&copy).map_err(engine)?;
         open::check_version(&connection, file)?;
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(engine)?;
-        if version < 2 {
-            return Err(OpenError::Unsealed(file.to_owned()));
+        if version < open::SEALED {
+            return Err(OpenError::Unreleased(file.to_owned()));
         }
         Ok(Self { connection, file: file.to_owned(), _hold: Hold::Copy { _scratch: scratch } })
     }

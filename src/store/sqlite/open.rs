@@ -19,11 +19,12 @@ use crate::store::folder::{FolderError, private_folder};
 
 /// `application_id` of our files: "LsHd".
 const APPLICATION: i64 = 0x4c73_4864;
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../../../migrations/sqlite/0001_init.sql"),
     include_str!("../../../migrations/sqlite/0002_sealing.sql"),
     include_str!("../../../migrations/sqlite/0003_access.sql"),
     include_str!("../../../migrations/sqlite/0004_audit.sql"),
+    include_str!("../../../migrations/sqlite/0005_key_rows.sql"),
 ];
 /// An unclean stop of a database up to this size is followed by a check of its structure.
 const CHECKED: u64 = 256 << 20;
@@ -52,10 +53,10 @@ pub enum OpenError {
     #[error("the sidecar of {} belongs to another database; put the right pair together, or start with --danger-accept-rollback", .0.display())]
     Sidecar(PathBuf),
     #[error(
-        "{} was written by a leasehold that did not seal yet, and has environments: export their states with that program, and push \
-         them to a new data folder", .0.display()
+        "{} was written by a leasehold from before the first release, whose keys this one does not take, and has environments: export \
+         their states with that program, and push them to a new data folder", .0.display()
     )]
-    Unsealed(PathBuf),
+    Unreleased(PathBuf),
     #[error("cannot open {}: {cause}; check space and permissions", .file.display())]
     Engine { file: PathBuf, cause: rusqlite::Error },
 }
@@ -103,8 +104,8 @@ pub(super) fn open(options: &Options, wall: WallTime) -> Result<Opened, OpenErro
         }
         rolled_back = check_sidecar(&file, &found, witness.as_ref(), options.accept_rollback)?;
     }
-    if exists && unsealed(&connection).map_err(engine)? {
-        return Err(OpenError::Unsealed(file));
+    if exists && unreleased(&connection).map_err(engine)? {
+        return Err(OpenError::Unreleased(file));
     }
     settle_pragmas(&connection, options.synchronous).map_err(engine)?;
     migrate(&mut connection, options.fresh).map_err(engine)?;
@@ -272,10 +273,13 @@ fn settle_pragmas(connection: &Connection, synchronous: Synchronous) -> rusqlite
     }
 }
 
-/// Schema 1 kept documents in the clear: there is nothing to seal them with before somebody has asked for keys.
-fn unsealed(connection: &Connection) -> rusqlite::Result<bool> {
+/// The first schema whose documents this program opens: the first kept them in the clear, and keys were bound to less until the fifth.
+pub(super) const SEALED: i64 = 5;
+
+/// Whether it holds what cannot be taken along.
+fn unreleased(connection: &Connection) -> rusqlite::Result<bool> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if version != 1 {
+    if !(1..SEALED).contains(&version) {
         return Ok(false);
     }
     connection.query_row("SELECT EXISTS (SELECT 1 FROM environment)", [], |row| row.get(0))

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use leasehold::store::sqlite::{OpenError, Sqlite};
+use leasehold::store::sqlite::{Offline, OpenError, Sqlite};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 
@@ -12,17 +12,19 @@ use crate::engines::{clock, folder, options};
 
 /// No migration has been released yet. Until the first release this hash follows the file; from then on neither ever changes: a change
 /// of the schema is a new migration.
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 5] = [
     ("0001_init.sql", include_str!("../../../migrations/sqlite/0001_init.sql")),
     ("0002_sealing.sql", include_str!("../../../migrations/sqlite/0002_sealing.sql")),
     ("0003_access.sql", include_str!("../../../migrations/sqlite/0003_access.sql")),
     ("0004_audit.sql", include_str!("../../../migrations/sqlite/0004_audit.sql")),
+    ("0005_key_rows.sql", include_str!("../../../migrations/sqlite/0005_key_rows.sql")),
 ];
-const FROZEN: [&str; 4] = [
+const FROZEN: [&str; 5] = [
     "bb8a171e3d4e3399faa6ea2a22cc9d4e82c56c4a47abd69c6aac35a4c2c0c93b",
-    "1b28fcac4e839e7b114c139d44587a3c0180f991592e3e1457e7f8c307cc6f30",
+    "1605bdf2ffdda7cc594e1498328f69113f9e2599cf6f1ded77b2174f38cc2208",
     "fe8817404501da9c58f013c9ea0b8b727712063e31ecddac05c13e26bfa2f304",
     "3cfb3a02db3c3d9c2a0bcc2b17cdb09f3358977b394c1b268d0e259302280c0d",
+    "fce2798e305eeea355368f3fce34a85b6fe62d6ef0752091874f9e15b8d9e38f",
 ];
 
 #[test]
@@ -33,6 +35,45 @@ fn migrations_are_append_only() {
     }
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite")).unwrap().count();
     assert_eq!(files, MIGRATIONS.len(), "a migration that no hash guards");
+}
+
+/// What is in them was bound to less, or not sealed at all.
+#[test]
+fn environments_of_schemas_before_the_first_release_are_refused_and_left_alone() {
+    for version in 1..MIGRATIONS.len() {
+        let folder = folder();
+        let file = database(folder.path());
+        let connection = Connection::open(&file).unwrap();
+        connection.execute_batch("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL").unwrap();
+        MIGRATIONS[..version].iter().for_each(|(_, text)| connection.execute_batch(text).unwrap());
+        let pragmas = format!("PRAGMA user_version = {version}; PRAGMA application_id = {}", 0x4c73_4864);
+        connection.execute_batch(&pragmas).unwrap();
+        let server = "INSERT INTO server (id, instance, history, epoch, seq, beat, revision, trimmed, clean)
+            VALUES (1, zeroblob(16), zeroblob(16), 1, 1, 1, 1, 1, 1)";
+        connection.execute(server, []).unwrap();
+        let (column, value) = if version == 1 { ("wrapped_secret,", "x'',") } else { ("", "") };
+        let environment =
+            format!("INSERT INTO environment (id, name, {column} meta) VALUES (zeroblob(16), 'dev', {value} '{{}}')");
+        connection.execute(&environment, []).unwrap();
+        drop(connection);
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let before = std::fs::read(&file).unwrap();
+        let refused = refusal(&options(folder.path()));
+        assert!(matches!(refused, OpenError::Unreleased(_)), "schema {version}: {refused}");
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+        let refused = Offline::copy_of(&file, folder.path()).err().unwrap();
+        assert!(matches!(refused, OpenError::Unreleased(_)), "schema {version}: {refused}");
+
+        let connection = Connection::open(&file).unwrap();
+        connection.execute("DELETE FROM environment", []).unwrap();
+        drop(connection);
+        drop(on(folder.path()));
+        assert_eq!(server_version(&file), MIGRATIONS.len() as i64, "one without environments is taken along");
+    }
+}
+
+fn server_version(file: &std::path::Path) -> i64 {
+    Connection::open(file).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
 }
 
 #[test]

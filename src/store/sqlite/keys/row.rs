@@ -41,16 +41,19 @@ pub(in crate::store::sqlite) fn keyring(environment: &str, meta: &str, kept: &[u
 /// The columns [`DATA_KEY`]: the key, and the name that it belongs to. One whose row was altered comes without its wrap: it does not open, and
 /// is told by its id with whatever else does not.
 pub(super) fn data_key(row: &Row<'_>) -> Sql<(DataKeyRecord, i64)> {
+    let status = row.get::<_, Column<KeyStatus>>(4).ok();
+    let (identity, epoch): (Option<u32>, Option<u32>) = (row.get(2).ok(), row.get(3).ok());
     let mut record = DataKeyRecord {
         id: DataKeyId(row.get(0)?),
         state: StateId(row.get(1)?),
-        identity: row.get(2)?,
-        epoch: row.get(3)?,
-        status: row.get::<_, Column<KeyStatus>>(4)?.0,
+        identity: identity.unwrap_or_default(),
+        epoch: epoch.unwrap_or_default(),
+        status: status.as_ref().map_or(KeyStatus::DecryptOnly, |status| status.0),
         wrapped: Wrapped(row.get(5)?),
     };
     let (environment, name, kept): (String, i64, Vec<u8>) = (row.get(6)?, row.get(7)?, row.get(8)?);
-    if of_data_key(&record, &environment, name)[..] != kept {
+    let read = status.is_some() && identity.is_some() && epoch.is_some();
+    if !read || of_data_key(&record, &environment, name)[..] != kept {
         tracing::error!(key = %record.id, "{Altered}");
         record.wrapped = Wrapped(Vec::new());
     }
