@@ -46,7 +46,7 @@ fn newer_schema_is_refused() {
         connection.pragma_update(None, "user_version", 99).unwrap();
         drop(connection);
         let error = refused(folder.path());
-        assert!(matches!(error, OpenError::Newer { found: 99, known: 4, .. }), "{error}");
+        assert!(matches!(error, OpenError::Newer { found: 99, known: 5, .. }), "{error}");
         assert!(error.to_string().contains("schema 99") && error.to_string().contains("upgrade"), "{error}");
     }
 }
