@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use leasehold::client::{Client, Which as Asked};
 use leasehold::domain::ids::Version;
@@ -17,10 +18,10 @@ use leasehold::service::pull::Which;
 use leasehold::service::{Bounds, Caller, Error, Service};
 use leasehold::store::Store;
 use leasehold::store::clock::SystemSource;
-use leasehold::store::sqlite::{self, Offline, Options, Sqlite, Tried, Verdict};
+use leasehold::store::sqlite::{self, Offline, OpenError, Options, Sqlite, Tried, Verdict};
 use rusqlite::Connection;
 
-use crate::rig::{Server, TIGHT, Writer, read, until};
+use crate::rig::{Server, TIGHT, Writer, now, read, until};
 
 /// All documents.
 pub(super) const ALL: &[&str] =
@@ -108,7 +109,7 @@ impl Stored {
     pub(super) fn verify(&self) -> Verdict {
         let folder = self.server.data();
         let opener = Opener::master(&folder.join("master.key")).unwrap_or_else(|error| panic!("{error}"));
-        let database = Offline::folder(&folder).unwrap();
+        let database = once_free(|| Offline::folder(&folder));
         let archive = Archive::open(&database, &opener).unwrap();
         let mut open = |name: &sqlite::Named, document: &leasehold::store::Document| match archive.contents(name, document) {
             Ok(_) => Tried::Opened,
@@ -121,7 +122,7 @@ impl Stored {
     pub(super) async fn read_all(&self) -> BTreeMap<String, Answer> {
         let folder = self.server.data();
         let options = Options::new(&folder, Limits::default(), [7; 16]);
-        let store = Arc::new(Sqlite::open(Arc::new(SystemSource::default()), &options).unwrap());
+        let store = Arc::new(once_free(|| Sqlite::open(Arc::new(SystemSource::default()), &options)));
         let source = MasterSource::File(folder.join("master.key"));
         let key = ServerKey::open(&folder.join("server.key")).unwrap_or_else(|error| panic!("{error}"));
         let masters = source.load(None).unwrap_or_else(|error| panic!("{error}"));
@@ -150,6 +151,17 @@ impl Stored {
     #[track_caller]
     pub(super) fn quotes_nothing(&self, what: &str, text: &str) {
         assert!(!text.contains(CANARY) && !text.contains("innocent"), "{what}: {text}");
+    }
+}
+
+/// What was closed a moment ago may still be locked: another test starts a program, and until that is under way it has all our files open, too.
+fn once_free<T>(open: impl Fn() -> Result<T, OpenError>) -> T {
+    let patience = now() + Duration::from_secs(10);
+    loop {
+        match open() {
+            Err(OpenError::Locked(_)) if now() < patience => std::thread::yield_now(),
+            opened => return opened.unwrap_or_else(|error| panic!("{error}")),
+        }
     }
 }
 
