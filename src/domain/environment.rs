@@ -44,9 +44,8 @@ pub(super) fn decide(work: &mut Work<'_>, name: &EnvironmentName, act: Environme
             return Err(Refusal::EnvironmentExists(name.clone()));
         }
         let settings = settings.apply(&Settings::default_within(work.ctx.limits), work.ctx.limits)?;
-        const FIRST: u32 = Environment::FIRST_EPOCH;
-        let environment =
-            Environment { id, name: name.clone(), settings, frozen: None, created: work.ctx.wall, identity: 1, key_epoch: FIRST };
+        let (created, key_epoch) = (work.ctx.wall, Environment::FIRST_EPOCH);
+        let environment = Environment { id, name: name.clone(), settings, frozen: None, created, identity: 1, key_epoch };
         keyring.identities.iter_mut().for_each(|identity| identity.created = work.ctx.wall);
         work.changes.push(Change::PutKeyring(keyring));
         return Ok(put(work, environment, EventKind::EnvironmentCreated, String::new()));

@@ -206,6 +206,14 @@ pub struct DataKeyRecord {
     pub wrapped: Wrapped,
 }
 
+impl DataKeyRecord {
+    /// Whether the store found its row altered: it comes without its wrap then, and does not open.
+    #[must_use]
+    pub fn is_altered(&self) -> bool {
+        self.wrapped.0.is_empty()
+    }
+}
+
 /// What new things of a state are sealed under. A document that was sealed on another ground is sealed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ground {

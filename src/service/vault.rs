@@ -239,13 +239,12 @@ impl Ring {
 
     /// A data key, with the identity that it is wrapped to. There is none of an epoch to come: the keyring would be one that was put back.
     pub(super) fn open_data_key(&self, record: &DataKeyRecord) -> Result<DataKey, UnwrapError> {
-        let identity = self.identity(record.identity).filter(|_| self.knows(record)).ok_or(UnwrapError)?;
-        data_key::open(identity, record)
+        data_key::open(self.identity_of(record).ok_or(UnwrapError)?, record)
     }
 
-    /// Whether a data key can be one of this keyring as it is. Otherwise the key is newer, or the keyring was put back.
-    fn knows(&self, record: &DataKeyRecord) -> bool {
-        self.identity(record.identity).is_some() && record.epoch <= self.environment.key_epoch
+    /// The identity that a data key is wrapped to. None: the key is newer than this keyring, or the keyring was put back.
+    fn identity_of(&self, record: &DataKeyRecord) -> Option<&EnvironmentIdentity> {
+        self.identity(record.identity).filter(|_| record.epoch <= self.environment.key_epoch)
     }
 
     /// Whether a document was sealed by rules that came after those of this keyring. It was put back, if it is as it is stored now.
@@ -352,10 +351,10 @@ impl Service {
         if let Some(keys) = self.vault.keys.get(&record.id) {
             return Ok(keys);
         }
-        let newer = match ring.knows(record) {
-            true => None,
+        let newer = match ring.identity_of(record) {
+            Some(_) => None,
             // Made or wrapped after the keyring was read.
-            false => Some(self.fresh_ring(&ring.environment.name).await?),
+            None => Some(self.fresh_ring(&ring.environment.name).await?),
         };
         let ring = newer.as_deref().unwrap_or(ring);
         let open = || ring.open_data_key(record).map(|key| SealingKeys::derive(&key));

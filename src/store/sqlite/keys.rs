@@ -324,7 +324,7 @@ pub(super) fn left(connection: &Connection, environment: &EnvironmentName, ident
 
 fn under(connection: &Connection, key: DataKeyId) -> Sql<Option<Under>> {
     let Some((record, name)) = data_key_and_name(connection, key)? else { return Ok(None) };
-    if record.wrapped.0.is_empty() {
+    if record.is_altered() {
         return Ok(None);
     }
     let epoch = record.epoch;

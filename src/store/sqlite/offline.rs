@@ -181,7 +181,7 @@ impl Offline {
     pub fn altered_keys(&self) -> Result<Vec<(String, DataKeyId)>, OpenError> {
         let sql = "SELECT environment, id FROM data_key ORDER BY id";
         let mut all = self.all(sql, [], |row| Ok((row.get(0)?, DataKeyId(row.get(1)?))))?;
-        all.retain(|(_, id)| self.data_key(*id).map_or(true, |record| record.wrapped.0.is_empty()));
+        all.retain(|(_, id)| self.data_key(*id).map_or(true, |record| record.is_altered()));
         Ok(all)
     }
 
